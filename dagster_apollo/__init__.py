@@ -1,0 +1,1 @@
+"""Dagster OSS for many dbt tenants. Importing the package imports nothing else."""

@@ -1,0 +1,158 @@
+"""A tenant's models, seeds, snapshots and tests as one Dagster op, subset as Dagster asks.
+
+What Dagster selects is exactly what dbt is told to run, tests named one by one, so that what ran can be held against
+it. Sources, their freshness and tests that no model leads to are `sources.py`.
+
+No `from __future__ import annotations` here: Dagster reads the annotations of an op as objects.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_apollo.dbt.dagster_dbt_internals import (
+    ALL_OF_THE_PROJECT,
+    DAGSTER_DBT_UNIQUE_ID_METADATA_KEY,
+    build_dbt_specs,
+    select_unique_ids,
+)
+from dagster_apollo.dbt.manifest import selection_names
+from dagster_apollo.dbt.results import connection_refused, held_to_selection, read_results
+from dagster_apollo.dbt.stream import DagsterDbtEvent, DbtEvents
+from dagster_apollo.dbt.translation import TenantTranslator
+from dagster_apollo.dbt.workspace import Workspace
+from dagster_apollo.errors import Problem
+from dagster_apollo.execution import arguments
+from dagster_apollo.execution.arguments import Build
+
+
+class BuildConfig(dg.Config):
+    """What a person may change for one run, in the launchpad."""
+
+    full_refresh: bool = Field(False, description="Build incremental models anew, from nothing.")
+    select: list[str] = Field([], description="dbt's node selection; narrows what Dagster selected.")
+    exclude: list[str] = Field([], description="dbt's node selection of what to leave out.")
+    vars: dict[str, Any] = Field({}, description="dbt's `--vars`. No secrets: dbt logs them.")
+    target: str = Field("", description="A target of the profile to build in; empty: the location's own.")
+
+
+def dbt_assets(
+    workspace: Workspace, manifest: Mapping[str, Any], translator: TenantTranslator
+) -> dg.AssetsDefinition | None:
+    """Everything that `dbt build` builds; `None` for a project without models, seeds and snapshots."""
+    tenant = workspace.tenant.name
+    specs, check_specs = build_dbt_specs(
+        translator=translator,
+        manifest=manifest,
+        select="fqn:*",
+        exclude="",
+        selector="",
+        io_manager_key=None,
+        project=None,
+    )
+    if not specs:
+        return None
+    checks = {spec.key: unique_id(spec) for spec in check_specs}
+    assets = {spec.key: spec.metadata[DAGSTER_DBT_UNIQUE_ID_METADATA_KEY] for spec in specs}
+
+    @dg.multi_asset(
+        name=f"{tenant}__dbt_build",
+        specs=specs,
+        check_specs=check_specs,
+        can_subset=True,
+        allow_arbitrary_check_specs=True,
+        op_tags=ALL_OF_THE_PROJECT,
+        # One run of a tenant's dbt at a time, whoever launches it: the limit of every pool is 1 in dagster.yaml.
+        pool=tenant,
+    )
+    def dbt_build(context: dg.AssetExecutionContext, config: BuildConfig) -> Iterator[DagsterDbtEvent]:
+        selected = {assets[key] for key in context.selected_asset_keys}
+        selected |= {checks[key] for key in context.selected_asset_check_keys if key in checks}
+        everything = selected == {*assets.values(), *checks.values()}
+        if config.select or config.exclude:
+            selected &= _narrowed(manifest, config)
+            everything = False
+            if not selected:
+                raise dg.Failure("select and exclude of the run's config leave nothing of what Dagster selected.")
+        if config.target and config.target not in workspace.profile.targets:
+            known = ", ".join(workspace.profile.targets)
+            raise dg.Failure(f"The run's config names the target {config.target!r}; there are: {known}.")
+        wanted = Build((), config.full_refresh, config.vars, config.target or None)
+        yield from _build(context, workspace, manifest, translator, selected, wanted, everything=everything)
+
+    return dbt_build
+
+
+def unique_id(spec: dg.AssetCheckSpec) -> str:
+    """The slim manifest's unique id of the test behind a check."""
+    return str((spec.metadata or {})[DAGSTER_DBT_UNIQUE_ID_METADATA_KEY])
+
+
+def _build(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    translator: TenantTranslator,
+    selected: Collection[str],
+    wanted: Build,
+    *,
+    everything: bool,
+) -> Iterator[DagsterDbtEvent]:
+    """One `dbt build`; before it a `dbt seed`, where sources are filled by seeds that dbt does not know to be first."""
+    seeds_first = workspace.tenant.config.seeds_first
+    hidden = manifest["apollo"]["seeds_first"]
+    if seeds_first or (seeds_first is None and hidden):
+        seeds = {key for key in selected if key.startswith("seed.") and (seeds_first or key in hidden)}
+        if seeds:
+            yield from invoke(
+                context, workspace, manifest, translator, seeds, arguments.seed(_select(wanted, manifest, seeds))
+            )
+            selected, everything = set(selected) - seeds, False
+    if selected:
+        chosen = wanted if everything else _select(wanted, manifest, selected)
+        yield from invoke(context, workspace, manifest, translator, selected, arguments.build(chosen))
+
+
+def _select(wanted: Build, manifest: Mapping[str, Any], selected: Collection[str]) -> Build:
+    names = selection_names(manifest, selected)
+    return Build(names, wanted.full_refresh, wanted.variables, wanted.target)
+
+
+def _narrowed(manifest: Mapping[str, Any], config: BuildConfig) -> set[str]:
+    return set(
+        select_unique_ids(
+            select=" ".join(config.select) or "fqn:*",
+            exclude=" ".join(config.exclude),
+            selector="",
+            project=None,
+            manifest_json=manifest,
+        )
+    )
+
+
+def invoke(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    translator: TenantTranslator,
+    selected: Collection[str],
+    words: Sequence[str],
+) -> Iterator[DagsterDbtEvent]:
+    """Run dbt, stream its events, and fail unless everything selected ended well."""
+    with workspace.run_folder(context.run.run_id) as target_path:
+        process = workspace.dbt(words, target_path)
+        context.log.info(f"dbt {' '.join(words) if len(words) < 50 else f'{words[0]} ({len(selected)} nodes)'}")
+        events = DbtEvents(manifest, translator, target_path)
+        yield from events.read(process.lines(), context)
+        results = read_results(target_path)
+    problems = held_to_selection(manifest, selected, results, events.errors, process.returncode)
+    if problems:
+        refused = connection_refused(workspace.profile, events.errors)
+        raise failure(([refused] if refused else []) + problems)
+
+
+def failure(problems: Sequence[Problem]) -> dg.Failure:
+    """The problems as the step's failure: each line names the thing, what is wrong and what to do."""
+    return dg.Failure("\n".join(str(problem) for problem in problems))

@@ -1,0 +1,66 @@
+"""The tables that tenants write: schemas that a project leaves to chance, and tables that two tenants both write."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from dagster_apollo.dbt.manifest import is_asset, written_relations
+from dagster_apollo.errors import Problem
+
+_SHOWN = 3
+
+
+def schema_problems(tenant: str, manifest: Mapping[str, Any]) -> list[Problem]:
+    """Schemas that come out empty, or beginning with `_`, because the profile has none.
+
+    dbt's own `generate_schema_name` puts the profile's schema and `_` before a custom one.
+    """
+    if manifest["metadata"]["adapter_type"] != "snowflake":
+        return []
+    wrong = sorted(
+        node["name"]
+        for node in manifest["nodes"].values()
+        if is_asset(node) and (not node.get("schema") or node["schema"].startswith("_"))
+    )
+    if not wrong:
+        return []
+    names = ", ".join(wrong[:_SHOWN]) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
+    return [
+        Problem(
+            f"tenants/{tenant}",
+            f"the schema of {names} comes out empty or beginning with `_`, since the profile has no schema",
+            "Give every model, seed and snapshot a `+schema`, with a macro `generate_schema_name` that takes it as it "
+            "is (tenants/_template has one), or set DBT_SCHEMA.",
+        )
+    ]
+
+
+def crossings(manifests: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, list[Problem]]:
+    """Tables that two tenants would both write, told to both; the last one to run would win.
+
+    Args:
+        manifests: by tenant, the place that it builds in and its slim manifest.
+    """
+    writers: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+    for tenant, (place, manifest) in manifests.items():
+        for relation, unique_id in written_relations(manifest).items():
+            writers[place, *relation].append((tenant, unique_id))
+    shared: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (_, *relation), who in sorted(writers.items()):
+        for tenant, _ in who:
+            for other, _ in who:
+                if other != tenant:
+                    shared[tenant, other].append(".".join(relation))
+    problems: dict[str, list[Problem]] = defaultdict(list)
+    for (tenant, other), tables in shared.items():
+        shown = ", ".join(tables[:_SHOWN]) + (f" and {len(tables) - _SHOWN} more" if len(tables) > _SHOWN else "")
+        problems[tenant].append(
+            Problem(
+                f"tenants/{tenant}",
+                f"would write the same table as tenants/{other}: {shown}",
+                "Give one of them a database or schemas of its own.",
+            )
+        )
+    return problems

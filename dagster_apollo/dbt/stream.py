@@ -1,0 +1,133 @@
+"""dbt's event stream as Dagster events.
+
+The events are dagster-dbt's own. Added to them: what only dbt's debug events know (rows affected), the compiled SQL
+and the relation that was really written; unit tests as check results. Where the lines come from, a process or a
+container, is not known here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import orjson
+from dagster_dbt import DagsterDbtTranslator
+
+from dagster_apollo.dbt.dagster_dbt_internals import DbtCoreCliEventMessage
+from dagster_apollo.dbt.manifest import slim_id
+
+# A compiled model of more characters than this is cut: the event log keeps every one of them for every run.
+COMPILED_SQL_CHARACTERS = 8000
+
+DagsterDbtEvent = (
+    dg.Output[Any] | dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckResult | dg.AssetCheckEvaluation
+)
+
+
+@dataclass
+class DbtEvents:
+    """Reads one invocation's lines; afterwards it knows what dbt called an error.
+
+    Attributes:
+        manifest: the slim manifest.
+        translator: names the nodes.
+        target_path: where dbt compiles to.
+        errors: the text of every error event, in order.
+    """
+
+    manifest: Mapping[str, Any]
+    translator: DagsterDbtTranslator
+    target_path: Path
+    errors: list[str] = field(default_factory=list)
+
+    def read(
+        self, lines: Iterable[str], context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+    ) -> Iterator[DagsterDbtEvent]:
+        """Dagster's events, one by one as dbt reports; what a person would read goes to standard output."""
+        waiting: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            event = self._parse(line)
+            if event is None:
+                continue
+            node = event["data"].get("node_info") or {}
+            node_id = node.get("unique_id")
+            if event["info"]["name"] == "NodeFinished" and node_id in waiting:
+                yield from self._translate(waiting.pop(node_id), context, event)
+            elif _is_result(event) and node_id:
+                waiting[node_id] = event  # the rows follow in NodeFinished, a moment later
+        for event in waiting.values():
+            yield from self._translate(event, context, None)
+
+    def _parse(self, line: str) -> dict[str, Any] | None:
+        try:
+            event: dict[str, Any] = orjson.loads(line)
+            level, message = event["info"]["level"], event["info"]["msg"]
+        except (ValueError, KeyError, TypeError):
+            if line:
+                _tell(line)
+                self.errors += [] if line.startswith((" ", "Traceback")) else [line]
+            return None
+        if level == "error":
+            self.errors.append(message)
+        if level != "debug":
+            _tell(message)
+        return event
+
+    def _translate(
+        self,
+        event: dict[str, Any],
+        context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+        finished: Mapping[str, Any] | None,
+    ) -> Iterator[DagsterDbtEvent]:
+        node_id = slim_id(event["data"]["node_info"]["unique_id"])
+        if node_id not in self.manifest["nodes"]:
+            return  # a hook, or a node of another target than the one that was prepared
+        event["data"]["node_info"]["unique_id"] = node_id
+        message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
+        for result in message.to_default_asset_events(
+            manifest=self.manifest,
+            dagster_dbt_translator=self.translator,
+            context=context,
+            target_path=self.target_path,
+        ):
+            if isinstance(result, dg.Output):
+                yield result.with_metadata({**result.metadata, **self._metadata(node_id, event, finished)})
+            else:
+                yield result
+
+    def _metadata(
+        self, node_id: str, event: Mapping[str, Any], finished: Mapping[str, Any] | None
+    ) -> dict[str, dg.MetadataValue]:
+        node = self.manifest["nodes"][node_id]
+        metadata: dict[str, dg.MetadataValue] = {}
+        response = ((finished or {}).get("data", {}).get("run_result") or {}).get("adapter_response") or {}
+        if isinstance(rows := response.get("rows_affected"), int | float) and rows >= 0:
+            metadata["rows_affected"] = dg.MetadataValue.int(int(rows))
+        written = (event["data"]["node_info"].get("node_relation") or {}).get("relation_name")
+        if written:
+            metadata["relation"] = dg.MetadataValue.text(written)
+        if sql := self._compiled_sql(node):
+            metadata["compiled_sql"] = dg.MetadataValue.md(f"```sql\n{sql}\n```")
+        return metadata
+
+    def _compiled_sql(self, node: Mapping[str, Any]) -> str | None:
+        file = self.target_path / "compiled" / node["package_name"] / node["original_file_path"]
+        try:
+            sql = file.read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+        cut = f"\n-- … {len(sql) - COMPILED_SQL_CHARACTERS} characters more"
+        return sql if len(sql) <= COMPILED_SQL_CHARACTERS else sql[:COMPILED_SQL_CHARACTERS] + cut
+
+
+def _is_result(event: Mapping[str, Any]) -> bool:
+    return event["info"]["name"] in ("LogSeedResult", "LogModelResult", "LogSnapshotResult", "LogTestResult")
+
+
+def _tell(message: str) -> None:
+    sys.stdout.write(f"{message}\n")
+    sys.stdout.flush()

@@ -1,0 +1,147 @@
+"""A tenant's dbt project as this process can run it: folder, profile, environment, and where artifacts go.
+
+Made once when a process starts, from the tenant's folder and the environment; from then on nothing reads either
+again. Nothing is ever written into the tenant's folder but by `dbt deps`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dagster_apollo import environment
+from dagster_apollo.execution.process import DbtProcess
+from dagster_apollo.settings import Values, read
+from dagster_apollo.tenant import Tenant, load_tenant, tenant_names
+from dagster_apollo.warehouse.profiles import Profile, build_profile, duckdb_file, write_profile
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders that everything else is found from.
+
+    Attributes:
+        root: the repository; relative settings start here.
+        tenants_dir: the tenants' folders.
+        state_dir: what this machine keeps.
+    """
+
+    root: Path
+    tenants_dir: Path
+    state_dir: Path
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str], root: Path) -> Places:
+        """The places that an environment names."""
+        values = read({name: environ[name] for name in ("APOLLO_TENANTS_DIR", "APOLLO_STATE_DIR") if name in environ})
+        return cls(root, root / str(values["APOLLO_TENANTS_DIR"]), root / str(values["APOLLO_STATE_DIR"]))
+
+
+def repository_root() -> Path:
+    """The folder that this package stands in: the fork."""
+    return Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One tenant, ready for dbt.
+
+    Attributes:
+        tenant: whose.
+        values: the settings as the tenant sees them.
+        profile: the way to its warehouse.
+        profiles_dir: where `profiles.yml` lies, in a folder of this process's own.
+        prepared_dir: the manifest and partial parse of the default target.
+        runs_dir: below it each dbt invocation has a folder while it runs.
+    """
+
+    tenant: Tenant
+    values: Values
+    profile: Profile
+    profiles_dir: Path
+    prepared_dir: Path
+    runs_dir: Path
+    _environment: Mapping[str, str] = field(repr=False)
+
+    def dbt(self, words: Sequence[str], target_path: Path, *, events: bool = True) -> DbtProcess:
+        """A dbt process that is about to start.
+
+        Args:
+            words: the command and its arguments.
+            target_path: where it puts its artifacts.
+            events: as JSON lines of every level, for a program; else as text, for a person.
+        """
+        chosen = [] if "--target" in words else ["--target", self.profile.target]
+        checked = [] if self.tenant.config.dbt_version_check else ["--no-version-check"]
+        return DbtProcess(
+            [*checked, *words, "--profile", self.profile.name, *chosen],
+            self.environment(target_path, events=events),
+            self.tenant.project_dir,
+        )
+
+    def environment(self, target_path: Path, *, events: bool = True) -> dict[str, str]:
+        """Every variable that dbt gets."""
+        logging = {"DBT_LOG_FORMAT": "json", "DBT_LOG_LEVEL": "debug", "DBT_LOG_LEVEL_FILE": "none"} if events else {}
+        return {
+            **self._environment,
+            **self.profile.secrets,
+            "DBT_PROFILES_DIR": str(self.profiles_dir),
+            "DBT_PROJECT_DIR": str(self.tenant.project_dir),
+            "DBT_TARGET_PATH": str(target_path),
+            "DBT_LOG_PATH": str(target_path),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DBT_USE_COLORS": "false",
+            "DBT_VERSION_CHECK": str(self.tenant.config.dbt_version_check).lower(),
+            "DAGSTER_DBT_CLI": "true",
+            "PYTHONUNBUFFERED": "1",
+            **logging,
+        }
+
+    @contextmanager
+    def run_folder(self, label: str) -> Iterator[Path]:
+        """A folder for one invocation's artifacts, with the partial parse in it; removed whatever happens."""
+        folder = self.runs_dir / f"{label}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir(parents=True)
+        try:
+            parsed = self.prepared_dir / "partial_parse.msgpack"
+            if parsed.exists():
+                shutil.copy(parsed, folder)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, parse_only: bool = False) -> Workspace:
+    """Read a tenant's folder and settings, check its key, and write its profile.
+
+    Args:
+        environ: the variables of this process, all tenants' or this one's.
+        places: the folders.
+        name: the tenant.
+        parse_only: nothing will connect, so that settings of the warehouse may be missing.
+
+    Raises:
+        TenantError: the folder cannot be served.
+        SettingsError, KeyPairError: the tenant's settings are not right.
+    """
+    tenant = load_tenant(places.tenants_dir, name)
+    own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
+    values = read(own, name, tenant.connection_settings())
+    profile = build_profile(tenant, values, places.state_dir, parse_only=parse_only)
+    for target in ("local", "dev", "prod"):
+        if not parse_only and (tenant.config.warehouse == "duckdb" or target == "local"):
+            duckdb_file(tenant, places.state_dir, target).parent.mkdir(parents=True, exist_ok=True)
+    kept = places.state_dir / "tenants" / name
+    return Workspace(
+        tenant,
+        values,
+        profile,
+        write_profile(profile),
+        kept / ("parsed" if parse_only else "prepared") / values.target,
+        kept / "runs",
+        environment.for_dbt(own, name, tenant.config.environment),
+    )

@@ -1,0 +1,80 @@
+"""dbt as a child process: its JSON log line by line, its end, and its orderly stop.
+
+Knows nothing of Dagster or of tenants: an argument list, an environment and a folder go in, lines come out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# dbt gets this long, in seconds, to cancel its queries after an interrupt, before it is killed.
+STOP_TIMEOUT_SECONDS = 20.0
+
+
+def dbt_executable() -> Path:
+    """The `dbt` that belongs to this Python, whatever else is on the PATH."""
+    return Path(sys.executable).parent / "dbt"
+
+
+@dataclass
+class DbtProcess:
+    """One running dbt. Iterate over `lines()`; afterwards `returncode` is set.
+
+    Attributes:
+        arguments: the words after `dbt`.
+        environment: all of its variables.
+        folder: where it runs.
+    """
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    folder: Path
+    returncode: int | None = None
+
+    def lines(self) -> Iterator[str]:
+        """Start dbt and yield what it prints. Whatever ends the iteration early also ends dbt."""
+        process = subprocess.Popen(
+            [str(dbt_executable()), *self.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(self.environment),
+            cwd=self.folder,
+            start_new_session=True,  # an interrupt of the terminal reaches it through us, once
+        )
+        try:
+            assert process.stdout is not None  # noqa: S101
+            for line in process.stdout:
+                yield line.decode("utf-8", "replace").rstrip("\n")
+            self.returncode = process.wait()
+        finally:
+            self.returncode = _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> int:
+    """End dbt and all that it started: an interrupt first, so that it cancels its queries; then a kill."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        # A full pipe would block dbt's logger and with it the stop.
+        threading.Thread(target=_drain, args=(process,), daemon=True).start()
+        try:
+            process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def _drain(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ValueError, OSError):
+        while process.stdout and process.stdout.read(65536):
+            pass

@@ -1,0 +1,46 @@
+"""What one tenant's code server loads: `dagster code-server start -m dagster_apollo.host.code_location`.
+
+The environment that the process was started with is the tenant's own (`environment.for_tenant`); nothing else is
+read, no `.env` either. Whatever is wrong is raised from here and becomes the location's load error in the UI.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import dagster as dg
+
+from dagster_apollo.dbt.preparation import load_prepared, prepare
+from dagster_apollo.dbt.workspace import Places, open_workspace, repository_root
+from dagster_apollo.definitions import tenant_definitions
+from dagster_apollo.errors import TenantError
+from dagster_apollo.host.crossings import recorded_crossings
+
+TENANT_VARIABLE = "APOLLO_TENANT"
+
+
+@dg.definitions
+def location() -> dg.Definitions:
+    """The definitions of the tenant that APOLLO_TENANT names."""
+    return load(os.environ)
+
+
+def load(environ: Mapping[str, str]) -> dg.Definitions:
+    """One tenant's definitions, as its process sees them.
+
+    On `local` a folder that changed is prepared again, so that a reload shows it; elsewhere a missing manifest is an
+    error that names the command.
+
+    Raises:
+        ProblemsError: with everything that keeps the tenant from being served.
+    """
+    name = environ[TENANT_VARIABLE]
+    places = Places.find(environ, repository_root())
+    # Settings and key come first: they are checked before anything else is loaded.
+    workspace = open_workspace(environ, places, name)
+    if workspace.values.target == "local":
+        prepare(workspace)
+    if problems := recorded_crossings(workspace):
+        raise TenantError(problems, f"the tenant {name} cannot be served")
+    return tenant_definitions(workspace, load_prepared(workspace), environ)

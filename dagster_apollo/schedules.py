@@ -1,0 +1,81 @@
+"""When a tenant's models are built, and how a run that ended badly is taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+from dagster_dbt import build_schedule_from_dbt_selection
+
+from dagster_apollo.errors import Problem, TenantError
+from dagster_apollo.tenant import Tenant
+
+
+def retry_tags(tenant: Tenant) -> Mapping[str, str]:
+    """Tags that make Dagster's daemon take up a run: what was built stays, the rest is built.
+
+    https://docs.dagster.io/deployment/execution/run-retries
+    """
+    retries = tenant.config.retries
+    if not retries.count:
+        return {}
+    return {
+        "dagster/max_retries": str(retries.count),
+        "dagster/retry_strategy": "FROM_ASSET_FAILURE",
+        "dagster/retry_on_asset_or_op_failure": str(retries.after_failure).lower(),
+    }
+
+
+def build_schedules(
+    tenant: Tenant, target: str, dbt_assets: dg.AssetsDefinition, freshness: dg.AssetChecksDefinition | None
+) -> tuple[list[dg.ScheduleDefinition], list[object]]:
+    """The tenant's schedules and the jobs that have none.
+
+    The build's schedule is declared running in the targets that the tenant names and stopped elsewhere, so that its
+    state lives in code and a deploy cannot switch it off.
+
+    Raises:
+        TenantError: when `tenant.yaml` gives a cron line or a selection that cannot be read.
+    """
+    tags = retry_tags(tenant)
+    schedule = tenant.config.schedule
+    job_name = f"{tenant.name}__build"
+    freshness_job = (
+        dg.define_asset_job(
+            f"{tenant.name}__freshness", selection=dg.AssetSelection.checks(*freshness.check_keys), tags=tags
+        )
+        if freshness
+        else None
+    )
+    jobs: list[object] = [freshness_job] if freshness_job else []
+    if schedule is None:
+        return [], [dg.define_asset_job(job_name, selection=dg.AssetSelection.assets(dbt_assets), tags=tags), *jobs]
+    status = dg.DefaultScheduleStatus.RUNNING if target in schedule.running_in else dg.DefaultScheduleStatus.STOPPED
+    try:
+        schedules = [
+            build_schedule_from_dbt_selection(
+                [dbt_assets],
+                job_name=job_name,
+                schedule_name=f"{job_name}_schedule",
+                cron_schedule=schedule.cron,
+                execution_timezone=schedule.timezone,
+                dbt_select=schedule.select,
+                dbt_exclude=schedule.exclude,
+                tags=tags,
+                default_status=status,
+            )
+        ]
+        if freshness_job:
+            schedules.append(
+                dg.ScheduleDefinition(
+                    name=f"{freshness_job.name}_schedule",
+                    job=freshness_job,
+                    cron_schedule=schedule.cron,
+                    execution_timezone=schedule.timezone,
+                    default_status=status,
+                )
+            )
+    except dg.DagsterInvalidDefinitionError as error:
+        where = f"tenants/{tenant.name}/tenant.yaml: schedule"
+        raise TenantError([Problem(where, " ".join(str(error).split()), "Give five cron fields.")]) from None
+    return schedules, jobs

@@ -1,0 +1,372 @@
+"""Every setting of the project, once, and how an environment is read.
+
+A setting is declared in `SETTINGS` and nowhere else: the parser, `.env.example` and the table in the documentation
+follow from it. What a tenant says of itself stands in its folder (`tenant.py`); how settings become a dbt profile is
+`warehouse/profiles.py`. Importing this module reads no environment: the edge passes a mapping in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from dagster_apollo.errors import Problem, SettingsError
+
+Kind = Literal["text", "integer", "boolean", "choice", "path", "postgres_url"]
+Process = Literal["webserver", "daemon", "code", "cli"]
+Value = str | int | bool | None
+
+TARGETS = ("local", "dev", "prod")
+KEY_VARIABLES = ("SNOWFLAKE_PRIVATE_KEY_PEM", "SNOWFLAKE_PRIVATE_KEY_B64", "SNOWFLAKE_PRIVATE_KEY_PATH")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable that the project reads.
+
+    Attributes:
+        name: the variable's name, without a tenant's prefix.
+        kind: how its text is read.
+        help: one sentence for a person.
+        used_by: the processes that read it.
+        default: its value when it is unset; a mapping gives one per dbt target.
+        secret: its value is never shown, logged or handed to dbt in the clear.
+        per_tenant: a tenant may override it by its prefix, as in `DBT_WILLIAMGRANT__SNOWFLAKE_USER`.
+        choices: what a `choice` may be.
+        minimum, maximum: the bounds of an `integer`, both included.
+        group: the heading under which the documentation lists it.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    used_by: tuple[Process, ...]
+    group: str
+    default: Value | Mapping[str, Value] = None
+    secret: bool = False
+    per_tenant: bool = True
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+    maximum: int = 2**31 - 1
+
+    def default_for(self, target: str) -> Value:
+        """The default under a dbt target."""
+        return self.default.get(target) if isinstance(self.default, Mapping) else self.default
+
+
+_DBT: tuple[Process, ...] = ("code", "cli")
+_ALL: tuple[Process, ...] = ("webserver", "daemon", "code", "cli")
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "DBT_TARGET",
+        "choice",
+        "Where dbt builds: `local` (an embedded DuckDB), `dev` or `prod` (the tenant's warehouse).",
+        _ALL,
+        "dbt",
+        default="local",
+        choices=TARGETS,
+    ),
+    Setting(
+        "DBT_PROFILE_NAME",
+        "text",
+        "The profile's name for a project whose `dbt_project.yml` names none.",
+        _DBT,
+        "dbt",
+        default="apollo-snowflake",
+    ),
+    Setting(
+        "DBT_THREADS",
+        "integer",
+        "How many nodes dbt builds at once.",
+        _DBT,
+        "dbt",
+        default={"local": 4, "dev": 8, "prod": 24},
+        minimum=1,
+        maximum=256,
+    ),
+    Setting(
+        "DBT_SCHEMA",
+        "text",
+        "A schema for the profile. Discouraged: projects route by `+schema`; left out unless set.",
+        _DBT,
+        "dbt",
+    ),
+    Setting(
+        "SNOWFLAKE_ACCOUNT",
+        "text",
+        "The account identifier, `organization-account`, without `.snowflakecomputing.com`.",
+        _DBT,
+        "Snowflake",
+    ),
+    Setting("SNOWFLAKE_USER", "text", "The user whose public key is registered.", _DBT, "Snowflake"),
+    Setting("SNOWFLAKE_ROLE", "text", "The role that builds.", _DBT, "Snowflake"),
+    Setting("SNOWFLAKE_WAREHOUSE", "text", "The virtual warehouse that computes.", _DBT, "Snowflake"),
+    Setting("SNOWFLAKE_DATABASE", "text", "The database that is built into.", _DBT, "Snowflake"),
+    Setting(
+        "SNOWFLAKE_PRIVATE_KEY_PEM",
+        "text",
+        "The private key as PEM text. Exactly one of the three key variables is set.",
+        _DBT,
+        "Snowflake",
+        secret=True,
+    ),
+    Setting(
+        "SNOWFLAKE_PRIVATE_KEY_B64",
+        "text",
+        "The private key as base64 of its PEM or DER, on one line.",
+        _DBT,
+        "Snowflake",
+        secret=True,
+    ),
+    Setting("SNOWFLAKE_PRIVATE_KEY_PATH", "path", "The private key's file.", _DBT, "Snowflake"),
+    Setting(
+        "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
+        "text",
+        "The passphrase, when the private key is encrypted.",
+        _DBT,
+        "Snowflake",
+        secret=True,
+    ),
+    Setting("SNOWFLAKE_HOST", "text", "Another host than Snowflake's own: the local Snowflake.", _DBT, "Snowflake"),
+    Setting("SNOWFLAKE_PORT", "integer", "The port on that host.", _DBT, "Snowflake", minimum=1, maximum=65535),
+    Setting(
+        "SNOWFLAKE_PROTOCOL",
+        "choice",
+        "How that host is spoken to.",
+        _DBT,
+        "Snowflake",
+        choices=("http", "https"),
+    ),
+    Setting(
+        "DAGSTER_HOME",
+        "path",
+        "Dagster's folder: SQLite storage (when there is no Postgres) and compute logs.",
+        _ALL,
+        "Dagster",
+        default=".apollo/dagster",
+        per_tenant=False,
+    ),
+    Setting(
+        "DAGSTER_PG_URI",
+        "postgres_url",
+        "Dagster's database, `postgresql://user:password@host:port/name`. Unset: SQLite under DAGSTER_HOME.",
+        _ALL,
+        "Dagster",
+        secret=True,
+        per_tenant=False,
+    ),
+    Setting(
+        "APOLLO_STATE_DIR",
+        "path",
+        "Where manifests, DuckDB files and logs are kept on this machine.",
+        _DBT,
+        "Apollo",
+        default=".apollo",
+        per_tenant=False,
+    ),
+    Setting(
+        "APOLLO_TENANTS_DIR",
+        "path",
+        "The folder whose folders are the tenants.",
+        _DBT,
+        "Apollo",
+        default="tenants",
+        per_tenant=False,
+    ),
+    Setting("PORT", "integer", "The webserver's port.", ("webserver",), "Apollo", 3000, False, False, (), 1, 65535),
+    Setting(
+        "TENANTS",
+        "text",
+        "Serve these tenants only, separated by commas. Unset: all.",
+        ("webserver", "daemon", "code", "cli"),
+        "Apollo",
+        per_tenant=False,
+    ),
+)
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True)
+class Values(Mapping[str, Value]):
+    """The settings that one reader sees, typed; a secret does not show in `repr` or `str`.
+
+    Attributes:
+        sources: for each setting that is set, the variable that it came from: the plain name or the tenant's.
+    """
+
+    values: Mapping[str, Value] = field(repr=False)
+    sources: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Value:
+        return self.values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def text(self, name: str) -> str | None:
+        """A setting of kind text, choice, path or URL."""
+        value = self.values[name]
+        return None if value is None else str(value)
+
+    def integer(self, name: str) -> int | None:
+        """A setting of kind integer."""
+        value = self.values[name]
+        return None if value is None else int(value)
+
+    @property
+    def target(self) -> str:
+        """The dbt target: `local`, `dev` or `prod`."""
+        return str(self.values["DBT_TARGET"])
+
+    def source(self, name: str, tenant: str | None = None) -> str:
+        """The variable to name in a message: where the value came from, else where the tenant may set it."""
+        return self.sources.get(name) or (f"{prefix(tenant)}{name}" if tenant and BY_NAME[name].per_tenant else name)
+
+
+def prefix(tenant: str) -> str:
+    """The prefix of a tenant's own variables: `dbt_williamgrant` → `DBT_WILLIAMGRANT__`."""
+    return re.sub(r"[^A-Z0-9]", "_", tenant.upper()) + "__"
+
+
+def colliding_prefixes(tenants: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of folders of which one would read variables that belong to the other."""
+    ordered = sorted(tenants)
+    return [
+        (one, other)
+        for index, one in enumerate(ordered)
+        for other in ordered[index + 1 :]
+        if prefix(one).startswith(prefix(other)) or prefix(other).startswith(prefix(one))
+    ]
+
+
+def read(environ: Mapping[str, str], tenant: str | None = None, fallback: Mapping[str, Value] | None = None) -> Values:
+    """Read all settings as one tenant, or as nobody in particular, sees them.
+
+    Args:
+        environ: variables and their texts.
+        tenant: the tenant whose prefixed variables override the shared ones.
+        fallback: what the tenant's own `tenant.yaml` says, by setting; it yields to the tenant's variables and
+            overrides the shared ones.
+
+    Raises:
+        SettingsError: with every variable that cannot be read.
+    """
+    values, sources, problems = _read(environ, tenant, fallback or {})
+    if problems:
+        raise SettingsError(problems)
+    return Values(values, sources)
+
+
+def shared_problems(environ: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with the variables that all tenants share: enough to refuse a whole process."""
+    return _read(environ, None, {})[2]
+
+
+def _read(
+    environ: Mapping[str, str], tenant: str | None, fallback: Mapping[str, Value]
+) -> tuple[dict[str, Value], dict[str, str], list[Problem]]:
+    raw: dict[str, tuple[str, str]] = {}
+    for setting in SETTINGS:
+        own = f"{prefix(tenant)}{setting.name}" if tenant and setting.per_tenant else None
+        if own and environ.get(own, "").strip():
+            raw[setting.name] = (own, environ[own])
+        elif fallback.get(setting.name) is not None:
+            raw[setting.name] = (f"tenants/{tenant}/tenant.yaml", str(fallback[setting.name]))
+        elif environ.get(setting.name, "").strip():
+            raw[setting.name] = (setting.name, environ[setting.name])
+
+    values: dict[str, Value] = {}
+    problems: list[Problem] = []
+    if tenant and any(f"{prefix(tenant)}{name}" == raw.get(name, ("",))[0] for name in KEY_VARIABLES):
+        # A tenant that brings a key of its own does not also use the shared one, whatever form that has.
+        for name in (*KEY_VARIABLES, "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"):
+            if raw.get(name, ("",))[0] == name:
+                raw.pop(name)
+    for setting in SETTINGS:  # DBT_TARGET is declared first: the other defaults depend on it
+        if setting.name in raw:
+            source, text = raw[setting.name]
+            outcome = _parse(setting, source, text)
+            if isinstance(outcome, Problem):
+                problems.append(outcome)
+                outcome = setting.default_for("local")
+            values[setting.name] = outcome
+        else:
+            values[setting.name] = setting.default_for(str(values.get("DBT_TARGET", "local")))
+    return values, {name: source for name, (source, _) in raw.items()}, problems
+
+
+def _parse(setting: Setting, source: str, text: str) -> Value | Problem:
+    shown = "its value" if setting.secret else repr(text)
+    if not setting.secret:
+        text = text.strip()
+    match setting.kind:
+        case "integer":
+            if not re.fullmatch(r"[0-9]{1,10}", text) or not setting.minimum <= int(text) <= setting.maximum:
+                span = f"from {setting.minimum} to {setting.maximum}"
+                return Problem(source, f"{shown} is not a whole number {span}", "Give digits only.")
+            return int(text)
+        case "boolean":
+            if text.lower() not in ("true", "false"):
+                return Problem(source, f"{shown} is neither true nor false", "Write `true` or `false`.")
+            return text.lower() == "true"
+        case "choice":
+            if text not in setting.choices:
+                near = difflib.get_close_matches(text.lower(), setting.choices, 1)
+                hint = f" Did you mean `{near[0]}`?" if near else ""
+                known = ", ".join(setting.choices)
+                return Problem(source, f"{shown} is not one of {known}", f"Set it to one of them.{hint}")
+            return text
+        case "postgres_url":
+            return _parse_postgres_url(source, text)
+        case _:
+            if not setting.secret and re.search(r"\{[{%#]|[\x00-\x1f]", text):
+                return Problem(
+                    source, f"{shown} holds a control character or a Jinja bracket", "Give the plain value, unquoted."
+                )
+            return text
+
+
+def _parse_postgres_url(source: str, text: str) -> str | Problem:
+    form = "Give `postgresql://user:password@host:port/name`, percent-encoding what is special in the password."
+    try:
+        url = urlsplit(text.strip())
+        _ = url.port
+    except ValueError:
+        return Problem(source, "its value is not a URL: the port is not a number or a bracket is open", form)
+    if url.scheme.split("+")[0] not in ("postgresql", "postgres"):
+        return Problem(source, f"its scheme is `{url.scheme}`, not `postgresql`", form)
+    if not url.path.strip("/"):
+        return Problem(source, "it names no database", form)
+    # SQLAlchemy 2.1 reads a bare scheme as psycopg 3, and none reads `postgres://`: name the driver that is installed.
+    return text.strip().replace(f"{url.scheme}://", "postgresql+psycopg2://", 1)
+
+
+def suspicious_variables(environ: Mapping[str, str], tenants: Iterable[str]) -> list[Problem]:
+    """Variables that look like settings but are none: a misspelt name, a prefix that no folder has."""
+    known_prefixes = {prefix(tenant) for tenant in tenants}
+    problems = []
+    for name in sorted(environ):
+        head, separator, rest = name.partition("__")
+        if separator and rest in BY_NAME and BY_NAME[rest].per_tenant and f"{head}__" not in known_prefixes:
+            near = difflib.get_close_matches(f"{head}__", known_prefixes, 1, 0.8)
+            hint = f"Did you mean `{near[0]}{rest}`?" if near else "Remove it, or add the tenant's folder."
+            problems.append(Problem(name, "no tenant has this prefix", hint, "warning"))
+        elif separator and rest in BY_NAME and not BY_NAME[rest].per_tenant:
+            problems.append(Problem(name, f"{rest} cannot differ by tenant", f"Set {rest} itself.", "warning"))
+        bare = rest if f"{head}__" in known_prefixes else name
+        if bare.startswith(("SNOWFLAKE_", "APOLLO_", "DAGSTER_PG")) and bare not in BY_NAME:
+            near = difflib.get_close_matches(bare, BY_NAME, 1, 0.8)
+            hint = f"Did you mean {near[0]}?" if near else "Remove it, or see docs/settings.md for what is read."
+            problems.append(Problem(name, "nothing reads this variable", hint, "warning"))
+    return problems

@@ -1,0 +1,173 @@
+"""The profile that dbt is given: from a tenant's settings to the text of `profiles.yml`, and to its folder.
+
+The text is a pure function of settings, the same byte for byte from boot to boot, so that dbt goes on parsing
+partially. No secret is in it: the key is an `env_var` reference whose prefix makes dbt refuse it in models and mask it
+in logs. What a tenant brings as `profiles.yml` is never read.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dagster_apollo.errors import KeyPairError, Problem, SettingsError
+from dagster_apollo.settings import BY_NAME, KEY_VARIABLES, TARGETS, Values
+from dagster_apollo.tenant import Tenant
+from dagster_apollo.warehouse.keypair import PrivateKey, read_private_key
+
+# dbt takes variables of this prefix in profiles and packages alone, and writes ***** for their values in its logs:
+# https://docs.getdbt.com/reference/dbt-jinja-functions/env_var#secrets
+KEY_VARIABLE = "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY"
+_REQUIRED = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_ROLE", "SNOWFLAKE_WAREHOUSE", "SNOWFLAKE_DATABASE")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A tenant's way to its warehouse.
+
+    Attributes:
+        name: the profile's name, as the tenant's project asks for it.
+        target: the project's name of the target that is built by default.
+        targets: the names of every target that can be built with what is set.
+        adapter: dbt's name of the warehouse that `target` builds on: `duckdb` or `snowflake`.
+        place: which warehouse that is; two tenants with one place could write the same table.
+        text: the content of `profiles.yml`.
+        secrets: variables that dbt needs beside it; never shown.
+        identity: what a message may say of the connection: account, user, role and the key's fingerprint.
+        notes: what is worth a warning, such as a passphrase beside a plain key.
+    """
+
+    name: str
+    target: str
+    targets: tuple[str, ...]
+    adapter: str
+    place: str
+    text: str
+    secrets: Mapping[str, str] = field(repr=False)
+    identity: str = ""
+    notes: tuple[Problem, ...] = ()
+
+
+def build_profile(tenant: Tenant, values: Values, state_dir: Path, *, parse_only: bool = False) -> Profile:
+    """The profile of one tenant.
+
+    On `local` the Snowflake settings are not needed: targets that lack them are left out, and nothing is raised.
+
+    Args:
+        tenant: whose.
+        values: the settings as the tenant sees them.
+        state_dir: where DuckDB files are kept.
+        parse_only: fill in what is not set, for a `dbt parse` that connects to nothing, as a pull request's does.
+
+    Raises:
+        SettingsError, KeyPairError: with everything that keeps `dev` or `prod` on Snowflake from connecting.
+    """
+    outputs: dict[str, dict[str, Any]] = {"local": _duckdb(tenant, values, state_dir, "local")}
+    secrets: dict[str, str] = {}
+    identity, notes = "", ()
+    if tenant.config.warehouse == "duckdb":
+        outputs |= {target: _duckdb(tenant, values, state_dir, target) for target in ("dev", "prod")}
+    elif parse_only:
+        known = {**values, **{name: values[name] or "unset" for name in _REQUIRED}}
+        outputs |= {target: _snowflake(Values(known, values.sources), target) for target in ("dev", "prod")}
+        secrets[KEY_VARIABLE] = "unset"
+    else:
+        key, problems = snowflake_key(tenant, values)
+        if key and not problems:
+            outputs |= {target: _snowflake(values, target) for target in ("dev", "prod")}
+            secrets[KEY_VARIABLE] = key.der_base64()
+            notes = key.notes
+            identity = _identity(values, key)
+        elif values.target != "local":
+            error = KeyPairError if all(problem.where in _key_names(tenant, values) for problem in problems) else None
+            raise (error or SettingsError)(problems, f"the Snowflake settings of {tenant.name} are not right")
+    name = tenant.profile_name(str(values["DBT_PROFILE_NAME"]))
+    named = {tenant.target_name(target): outputs[target] for target in TARGETS if target in outputs}
+    target = tenant.target_name(values.target)
+    text = yaml.safe_dump({name: {"target": target, "outputs": named}}, sort_keys=True, allow_unicode=True)
+    output = named[target]
+    place = str(output.get("path") or f"{output.get('host', '')}/{output['account']}").lower()
+    return Profile(name, target, tuple(named), output["type"], place, text, secrets, identity, notes)
+
+
+def snowflake_key(tenant: Tenant, values: Values) -> tuple[PrivateKey | None, list[Problem]]:
+    """The tenant's key, and everything that is wrong with its Snowflake settings."""
+    problems = [
+        Problem(values.source(name, tenant.name), "is not set", f"{BY_NAME[name].help} Set it, or {name} for all.")
+        for name in _REQUIRED
+        if not values[name]
+    ]
+    try:
+        key = read_private_key(
+            pem=values.text("SNOWFLAKE_PRIVATE_KEY_PEM"),
+            b64=values.text("SNOWFLAKE_PRIVATE_KEY_B64"),
+            path=values.text("SNOWFLAKE_PRIVATE_KEY_PATH"),
+            passphrase=values.text("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"),
+            names=dict(zip(("pem", "b64", "path", "passphrase"), _key_names(tenant, values), strict=True)),
+        )
+    except KeyPairError as error:
+        return None, problems + list(error.problems)
+    return key, problems
+
+
+def _key_names(tenant: Tenant, values: Values) -> tuple[str, ...]:
+    return tuple(values.source(name, tenant.name) for name in (*KEY_VARIABLES, "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"))
+
+
+def _identity(values: Values, key: PrivateKey) -> str:
+    account, user, role = (values.text(f"SNOWFLAKE_{name}") for name in ("ACCOUNT", "USER", "ROLE"))
+    return f"account {account}, user {user}, role {role}, key {key.fingerprint}"
+
+
+def _threads(values: Values, target: str) -> int:
+    chosen = values.integer("DBT_THREADS") if "DBT_THREADS" in values.sources else None
+    return chosen or int(BY_NAME["DBT_THREADS"].default_for(target) or 1)
+
+
+def _duckdb(tenant: Tenant, values: Values, state_dir: Path, target: str) -> dict[str, Any]:
+    return {
+        "type": "duckdb",
+        "path": str(duckdb_file(tenant, state_dir, target)),
+        "schema": values.text("DBT_SCHEMA") or "main",
+        "threads": _threads(values, target),
+    }
+
+
+def duckdb_file(tenant: Tenant, state_dir: Path, target: str) -> Path:
+    """The tenant's DuckDB file under a target; its stem is the database's name in dbt."""
+    return state_dir / "warehouse" / target / f"{tenant.name}.duckdb"
+
+
+def _snowflake(values: Values, target: str) -> dict[str, Any]:
+    output = {
+        "type": "snowflake",
+        "account": values["SNOWFLAKE_ACCOUNT"],
+        "user": values["SNOWFLAKE_USER"],
+        "role": values["SNOWFLAKE_ROLE"],
+        "warehouse": values["SNOWFLAKE_WAREHOUSE"],
+        "database": values["SNOWFLAKE_DATABASE"],
+        # The adapter asks for the field; an empty one leaves routing to `+schema` alone.
+        "schema": values["DBT_SCHEMA"] or "",
+        "threads": _threads(values, target),
+        "private_key": "{{ env_var('" + KEY_VARIABLE + "') }}",
+        # A token is made per login and lives a minute: with many threads some logins come late and are tried again.
+        "connect_retries": 3,
+        "connect_timeout": 10,
+    }
+    optional = {name.lower(): values[f"SNOWFLAKE_{name}"] for name in ("HOST", "PORT", "PROTOCOL")}
+    return output | {name: value for name, value in optional.items() if value is not None}
+
+
+def write_profile(profile: Profile) -> Path:
+    """Put a profile where dbt finds it: a new folder that nobody else may enter and that goes with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="apollo-profile-"))  # mkdtemp makes it 0700
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "profiles.yml").write_text(profile.text, encoding="utf-8")
+    return folder

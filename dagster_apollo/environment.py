@@ -47,6 +47,16 @@ def for_tenant(environ: Mapping[str, str], tenant: str, tenants: Iterable[str]) 
     return {**kept, **{name.removeprefix(own): value for name, value in environ.items() if name.startswith(own)}}
 
 
+def for_nobody(environ: Mapping[str, str], tenants: Iterable[str]) -> dict[str, str]:
+    """What webserver and daemon are given: no tenant's variables, and no connection to a warehouse."""
+    foreign = tuple(prefix(tenant) for tenant in tenants)
+    return {
+        name: value
+        for name, value in environ.items()
+        if not (name.startswith((*foreign, "SNOWFLAKE_", "DBT_")) or _of_some_tenant(name))
+    }
+
+
 def for_dbt(environ: Mapping[str, str], tenant: str, declared: Mapping[str, str]) -> dict[str, str]:
     """What dbt, and so any model by `env_var`, can see of a tenant's environment.
 

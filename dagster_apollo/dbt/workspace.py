@@ -75,13 +75,7 @@ class Workspace:
             target_path: where it puts its artifacts.
             events: as JSON lines of every level, for a program; else as text, for a person.
         """
-        chosen = [] if "--target" in words else ["--target", self.profile.target]
-        checked = [] if self.tenant.config.dbt_version_check else ["--no-version-check"]
-        return DbtProcess(
-            [*checked, *words, "--profile", self.profile.name, *chosen],
-            self.environment(target_path, events=events),
-            self.tenant.project_dir,
-        )
+        return DbtProcess(words, self.environment(target_path, events=events), self.tenant.project_dir)
 
     def environment(self, target_path: Path, *, events: bool = True) -> dict[str, str]:
         """Every variable that dbt gets."""
@@ -91,6 +85,8 @@ class Workspace:
             **self.profile.secrets,
             "DBT_PROFILES_DIR": str(self.profiles_dir),
             "DBT_PROJECT_DIR": str(self.tenant.project_dir),
+            "DBT_PROFILE": self.profile.name,
+            "DBT_TARGET": self.profile.target,
             "DBT_TARGET_PATH": str(target_path),
             "DBT_LOG_PATH": str(target_path),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

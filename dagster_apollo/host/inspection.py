@@ -1,0 +1,139 @@
+"""`apollo tenant check`: everything that keeps a tenant from being served, found without serving it.
+
+A tenant's Python may do anything when it is imported, so each tenant is inspected in a process of its own, with that
+tenant's environment: `python -m dagster_apollo.host.inspection TENANT RESULT_FILE`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import orjson
+
+from dagster_apollo import environment
+from dagster_apollo.dbt.preparation import load_prepared, prepare
+from dagster_apollo.dbt.relations import schema_problems
+from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
+from dagster_apollo.definitions import tenant_definitions
+from dagster_apollo.errors import Problem, ProblemsError
+from dagster_apollo.host.crossings import find_crossings
+from dagster_apollo.settings import colliding_prefixes
+from dagster_apollo.tenant import load_tenant, tenant_names
+
+INSPECTION_TIMEOUT_SECONDS = 600.0
+
+
+def inspect_tenants(environ: Mapping[str, str], places: Places, names: Sequence[str]) -> dict[str, list[Problem]]:
+    """The problems of each tenant, its own first, then what it would do to another."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        own = list(pool.map(lambda name: _inspect_apart(environ, places, name), names))
+    found = dict(zip(names, own, strict=True))
+    for one, other in colliding_prefixes(tenant_names(places.tenants_dir)):
+        for name, rival in ((one, other), (other, one)):
+            if name in found:
+                remedy = "Rename one of the folders."
+                what = f"its variables' prefix collides with that of tenants/{rival}"
+                found[name].append(Problem(f"tenants/{name}", what, remedy))
+    for parse_only in (False, True):
+        workspaces = _prepared(environ, places, parse_only=parse_only)
+        for name, problems in find_crossings(workspaces).items():
+            if name in found:
+                found[name] += [problem for problem in problems if problem not in found[name]]
+    return found
+
+
+def inspect_tenant(environ: Mapping[str, str], places: Places, name: str) -> list[Problem]:
+    """One tenant's own problems, in this process."""
+    try:
+        workspace = open_workspace(environ, places, name)
+        prepare(workspace)
+        manifest = load_prepared(workspace)
+        definitions = tenant_definitions(workspace, manifest, environ)
+        definitions.get_repository_def().load_all_definitions()
+        notes = [
+            Problem(
+                f"tenants/{name}",
+                f"the test {test_id.split('.')[2]} refers to no model or source, so it is no asset's check",
+                "It runs, and fails the run, when all of the tenant is built.",
+                "note",
+            )
+            for test_id in manifest["apollo"]["unattached_tests"]
+        ]
+        problems = [*workspace.profile.notes, *notes]
+        if workspace.values.target == "local" and workspace.tenant.config.warehouse == "snowflake":
+            problems += _as_in_production(environ, places, name)
+    except ProblemsError as error:
+        return list(error.problems)
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:1500]
+        return [Problem(f"tenants/{name}", f"Dagster cannot load it: {told}", "Mend what the message names.")]
+    return problems
+
+
+def _as_in_production(environ: Mapping[str, str], places: Places, name: str) -> list[Problem]:
+    """Names and schemas may depend on the target: they are looked at as `prod` will see them, with no connection."""
+    workspace = open_workspace(_as_production(environ, name), places, name, parse_only=True)
+    prepare(workspace)
+    return schema_problems(name, load_prepared(workspace))
+
+
+def _as_production(environ: Mapping[str, str], name: str) -> dict[str, str]:
+    return {**environment.for_tenant(environ, name, [name]), "DBT_TARGET": "prod"}
+
+
+def _prepared(environ: Mapping[str, str], places: Places, *, parse_only: bool) -> list[Workspace]:
+    workspaces = []
+    for name in tenant_names(places.tenants_dir):
+        try:
+            own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
+            seen = _as_production(own, name) if parse_only else own
+            if parse_only and load_tenant(places.tenants_dir, name).config.warehouse != "snowflake":
+                continue
+            workspaces.append(open_workspace(seen, places, name, parse_only=parse_only))
+        except ProblemsError:
+            continue  # its own inspection says why
+    return workspaces
+
+
+def _inspect_apart(environ: Mapping[str, str], places: Places, name: str) -> list[Problem]:
+    own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
+    own |= {"APOLLO_TENANTS_DIR": str(places.tenants_dir), "APOLLO_STATE_DIR": str(places.state_dir)}
+    where = f"tenants/{name}/definitions.py"
+    with tempfile.TemporaryDirectory(prefix="apollo-inspection-") as folder:
+        result = Path(folder) / "problems.json"
+        command = [sys.executable, "-m", __spec__.name, name, str(result)]
+        try:
+            ended = subprocess.run(
+                command,
+                env=own,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=INSPECTION_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            what = f"its inspection did not end within {INSPECTION_TIMEOUT_SECONDS:g} s"
+            return [Problem(where, what, "Importing it must not wait for anything.")]
+        if not result.exists():
+            told = ended.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+            what = f"ended the process that imported it (exit code {ended.returncode}): {told[0]}"
+            return [Problem(where, what, "Importing it must only declare assets.")]
+        return [Problem(**entry) for entry in orjson.loads(result.read_bytes())]
+
+
+def main(name: str, result: str) -> None:
+    """Inspect one tenant and leave what was found in a file: its Python may print."""
+    places = Places.find(os.environ, repository_root())
+    problems = inspect_tenant(os.environ, places, name)
+    Path(result).write_bytes(orjson.dumps([problem.as_dict() for problem in problems]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,198 @@
+"""`make dev`: webserver, daemon and code locations on this machine, as separate processes, as production has them.
+
+The code locations are Dagster's own code servers, one a tenant, each with that tenant's environment alone, on a unix
+socket. What starts them is `start_code_locations`; what else serves tenants later takes that function's place.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from dagster_apollo import environment
+from dagster_apollo.dbt.preparation import prepare
+from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace
+from dagster_apollo.errors import HostError, Problem, ProblemsError, SettingsError, TenantError
+from dagster_apollo.host.code_location import TENANT_VARIABLE
+from dagster_apollo.host.crossings import record_crossings
+from dagster_apollo.host.first_build import build_what_was_never_built
+from dagster_apollo.host.instance import lay_home
+from dagster_apollo.host.processes import ProcessGroup, who_listens
+from dagster_apollo.settings import read, shared_problems
+from dagster_apollo.tenant import chosen_names, tenant_names
+
+START_TIMEOUT_SECONDS = 180.0
+HOST = "127.0.0.1"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CodeLocation:
+    """Where one tenant's definitions are served: a unix socket that only this user may open."""
+
+    name: str
+    socket: Path
+
+
+def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = True) -> None:
+    """Serve until interrupted.
+
+    Args:
+        environ: all variables.
+        root: the repository.
+        say: prints one line of progress.
+        build: whether what was never built is built.
+
+    Raises:
+        SettingsError: a shared setting is wrong; nothing is started.
+        HostError: the port is taken, or a process ended.
+    """
+    if problems := shared_problems(environ):
+        raise SettingsError(problems)
+    values = read(environ)
+    port = values.integer("PORT") or 3000
+    _require_free(port)
+    places = Places.find(environ, root)
+    names = chosen_names(places.tenants_dir, values.text("TENANTS"))
+    if not names:
+        remedy = "Make one: `apollo tenant new NAME`."
+        raise TenantError([Problem(f"{places.tenants_dir.name}/", "holds no tenant", remedy)])
+    prepare_all(environ, places, names, say)
+    home = lay_home(environ, root)
+    sockets = Path(tempfile.mkdtemp(prefix="apollo-sockets-"))
+    try:
+        with ProcessGroup(places.state_dir / "logs") as group:
+            locations = start_code_locations(group, environ, places, names, home, sockets)
+            say(f"starting {len(locations)} code locations, the webserver and the daemon")
+            workspace = _write_workspace(home, locations)
+            shared = {**environment.for_nobody(environ, tenant_names(places.tenants_dir)), "DAGSTER_HOME": str(home)}
+            shared.pop("PYTHONDONTWRITEBYTECODE", None)
+            bin_dir = Path(sys.executable).parent
+            command = [str(bin_dir / "dagster-webserver"), "-h", HOST, "-p", str(port), "-w", str(workspace)]
+            _wait_for_locations(group, locations)
+            group.start("webserver", command, shared, places.state_dir)
+            group.start("daemon", [str(bin_dir / "dagster-daemon"), "run", "-w", str(workspace)], shared, home)
+            _wait_for_port(group, port)
+            address = f"http://{HOST}:{port}"
+            say(f"serving on {address}")
+            if build:
+                build_what_was_never_built(address, names, say, group.require_running)
+            say(f"ready: {address}/asset-groups (Ctrl-C stops everything; logs: {group.log_dir})")
+            while True:
+                group.require_running()
+                time.sleep(1)
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def prepare_all(environ: Mapping[str, str], places: Places, names: Iterable[str], say: Say) -> list[Workspace]:
+    """Prepare every tenant; what is wrong with one is said, and its location will show it, while the others go on."""
+    workspaces = []
+    for name in names:
+        try:
+            workspace = open_workspace(environ, places, name)
+            started = time.monotonic()
+            made = prepare(workspace)
+        except ProblemsError as error:
+            say(f"{name}: cannot be served\n" + "\n".join(f"    {problem}" for problem in error.problems))
+            continue
+        workspaces.append(workspace)
+        say(f"{name}: manifest {f'made in {time.monotonic() - started:.1f} s' if made else 'is current'}")
+    for name, problems in record_crossings(workspaces).items():
+        say(f"{name}: cannot be served\n" + "\n".join(f"    {problem}" for problem in problems))
+    return workspaces
+
+
+def start_code_locations(
+    group: ProcessGroup,
+    environ: Mapping[str, str],
+    places: Places,
+    names: Sequence[str],
+    home: Path,
+    sockets: Path,
+) -> list[CodeLocation]:
+    """Start Dagster's code server for each tenant."""
+    everyone = tenant_names(places.tenants_dir)
+    locations = []
+    for name in names:
+        location = CodeLocation(name, sockets / f"{name}.sock")
+        own = {
+            **environment.for_tenant(environ, name, everyone),
+            TENANT_VARIABLE: name,
+            "DAGSTER_HOME": str(home),
+            "APOLLO_STATE_DIR": str(places.state_dir),
+            "APOLLO_TENANTS_DIR": str(places.tenants_dir),
+            "PATH": f"{Path(sys.executable).parent}:{environ.get('PATH', '')}",
+        }
+        own.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every import is paid again by every run
+        command = [str(Path(sys.executable).parent / "dagster"), "code-server", "start", "--socket"]
+        command += [str(location.socket), "-m", "dagster_apollo.host.code_location", "--location-name", name]
+        # Not in the repository: Dagster would read its .env, which holds every tenant's variables.
+        group.start(f"code-{name}", command, own, home)
+        locations.append(location)
+    return locations
+
+
+def _write_workspace(home: Path, locations: Sequence[CodeLocation]) -> Path:
+    file = home / "workspace.yaml"
+    servers = [{"grpc_server": {"socket": str(entry.socket), "location_name": entry.name}} for entry in locations]
+    file.write_text(yaml.safe_dump({"load_from": servers}))
+    return file
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            remedy = f"Stop it, or choose another port: `PORT={port + 1} make dev`."
+            problem = Problem(f"PORT={port}", f"{HOST}:{port} is held by {who_listens(port)}", remedy)
+            raise HostError([problem], "the webserver cannot have its port") from None
+
+
+def _wait_for_locations(group: ProcessGroup, locations: Sequence[CodeLocation]) -> None:
+    end = time.monotonic() + START_TIMEOUT_SECONDS
+    for location in locations:
+        while not _answers(location.socket):
+            group.require_running()
+            if time.monotonic() > end:
+                remedy = f"See {group.log_dir}/code-{location.name}.log."
+                raise HostError([Problem(f"code location {location.name}", "did not answer in time", remedy)])
+            time.sleep(0.2)
+
+
+def _answers(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service="DagsterApi"), timeout=2
+            )
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _wait_for_port(group: ProcessGroup, port: int) -> None:
+    end = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex((HOST, port)) == 0:
+                return
+        group.require_running()
+        if time.monotonic() > end:
+            raise HostError([Problem("webserver", "did not answer in time", f"See {group.log_dir}/webserver.log.")])
+        time.sleep(0.2)

@@ -1,0 +1,1 @@
+"""An invented whisky company, whose books `generate_seeds.py` writes as this project's seeds."""

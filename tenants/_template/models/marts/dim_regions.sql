@@ -1,0 +1,5 @@
+select
+    region,
+    count(*) as countries
+from {{ ref('stg_countries') }}
+group by region

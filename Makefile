@@ -44,7 +44,10 @@ lint: $(STAMP)  ## Formatting, style and types
 lock: $(STAMP)  ## Resolve the dependencies anew into the lock files
 	@$(BIN)/python scripts/lock.py --upgrade
 
+generated: $(STAMP)  ## Write anew what follows from declarations: .env.example, tables in docs/
+	@$(BIN)/python -m dagster_apollo.projections.reference
+
 clean:  ## Remove what this machine keeps: manifests, DuckDB files, logs (asks first)
 	@read -r -p "Remove .apollo with every local table in it? [y/N] " answer && [[ $$answer == y ]] && rm -rf .apollo || echo "nothing removed"
 
-.PHONY: help setup dev snowflake test-parts test lint lock clean
+.PHONY: help setup dev snowflake test-parts test lint lock generated clean

@@ -243,11 +243,9 @@ def keys_check(names: TenantsArgument = None, as_json: JsonOption = False) -> No
     if as_json:
         _print_json(not _errors(problems), problems, keys=rows)
     else:
-        table = Table("tenant", "account", "user", "key", "bits", box=None)
         for row in rows:
-            cells = (row["account"], row["user"], row["fingerprint"], row["bits"])
-            table.add_row(row["tenant"], *(str(cell) if cell else "-" for cell in cells))
-        _out.print(table)
+            shown = f"{row['fingerprint']}, {row['bits']} bits" if row["fingerprint"] else "no usable key"
+            _out.print(f"{row['tenant']}: user {row['user']} at {row['account']}: {shown}", markup=False)
         for problem in problems:
             _print_problem(problem)
     raise typer.Exit(1 if _errors(problems) else 0)

@@ -22,10 +22,11 @@ from dagster_apollo.dbt.relations import schema_problems
 from dagster_apollo.dbt.sources import freshness_checks, remaining_tests, source_specs
 from dagster_apollo.dbt.translation import TenantTranslator
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
-from dagster_apollo.errors import ApolloError, Problem, ProblemsError, SettingsError, TenantError
+from dagster_apollo.errors import ApolloError, Problem, ProblemsError, TenantError
 from dagster_apollo.schedules import build_schedules
-from dagster_apollo.settings import read, shared_problems
+from dagster_apollo.settings import read
 from dagster_apollo.tenant import chosen_names, tenant_names
+from dagster_apollo.warehouse.profiles import require_shared_settings
 
 
 def tenant_definitions(workspace: Workspace, manifest: Mapping[str, Any], environ: Mapping[str, str]) -> dg.Definitions:
@@ -66,8 +67,7 @@ def all_tenants() -> dg.Definitions:
     """All tenants in one, from the repository's root with nothing set; on `local`, what is not prepared is prepared."""
     root = repository_root()
     environ = environment.from_process(root)
-    if problems := shared_problems(environ):
-        raise SettingsError(problems)
+    require_shared_settings(environ)
     places = Places.find(environ, root)
     wanted = read({"TENANTS": environ.get("TENANTS", "")}).text("TENANTS")
     found, errors = [], []

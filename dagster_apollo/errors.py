@@ -28,7 +28,7 @@ class Problem:
     severity: Literal["error", "warning", "note"] = "error"
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}. {self.remedy}".rstrip()
+        return f"{self.where}: {self.what.rstrip('.')}. {self.remedy}".rstrip()
 
     def as_dict(self) -> dict[str, str]:
         """The stable form that `--json` prints."""

@@ -66,7 +66,7 @@ SETTINGS: tuple[Setting, ...] = (
         "DBT_TARGET",
         "choice",
         "Where dbt builds: `local` (an embedded DuckDB), `dev` or `prod` (the tenant's warehouse).",
-        _ALL,
+        _DBT,
         "dbt",
         default="local",
         choices=TARGETS,
@@ -307,7 +307,8 @@ def _read(
 
 
 def _parse(setting: Setting, source: str, text: str) -> Value | Problem:
-    shown = "its value" if setting.secret else repr(text)
+    # A value of several lines or of this length may be a key that was pasted into the wrong variable.
+    shown = "its value" if setting.secret or "\n" in text.strip() or len(text) > 100 else repr(text)
     if not setting.secret:
         text = text.strip()
     match setting.kind:
@@ -330,7 +331,8 @@ def _parse(setting: Setting, source: str, text: str) -> Value | Problem:
         case "postgres_url":
             return _parse_postgres_url(source, text)
         case _:
-            if not setting.secret and re.search(r"\{[{%#]|[\x00-\x1f]", text):
+            # What the key variables hold is judged by `warehouse/keypair.py`: it understands a key in place of a path.
+            if setting.name not in KEY_VARIABLES and not setting.secret and re.search(r"\{[{%#]|[\x00-\x1f]", text):
                 return Problem(
                     source, f"{shown} holds a control character or a Jinja bracket", "Give the plain value, unquoted."
                 )
@@ -344,12 +346,14 @@ def _parse_postgres_url(source: str, text: str) -> str | Problem:
         _ = url.port
     except ValueError:
         return Problem(source, "its value is not a URL: the port is not a number or a bracket is open", form)
+    if "://" not in text:  # what stands before a colon may then be a user or a password
+        return Problem(source, "its value is not a URL", form)
     if url.scheme.split("+")[0] not in ("postgresql", "postgres"):
         return Problem(source, f"its scheme is `{url.scheme}`, not `postgresql`", form)
     if not url.path.strip("/"):
         return Problem(source, "it names no database", form)
     # SQLAlchemy 2.1 reads a bare scheme as psycopg 3, and none reads `postgres://`: name the driver that is installed.
-    return text.strip().replace(f"{url.scheme}://", "postgresql+psycopg2://", 1)
+    return f"postgresql+psycopg2://{text.strip().partition('://')[2]}"
 
 
 def suspicious_variables(environ: Mapping[str, str], tenants: Iterable[str]) -> list[Problem]:

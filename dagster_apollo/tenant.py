@@ -74,11 +74,11 @@ class Retries(_Strict):
 class SnowflakeConnection(_Strict):
     """The parts of the Snowflake connection that are no secret; environment variables with the prefix win."""
 
-    account: str | None = None
-    user: str | None = None
-    role: str | None = None
-    warehouse: str | None = None
-    database: str | None = None
+    account: str | None = Field(None, description="SNOWFLAKE_ACCOUNT of this tenant.")
+    user: str | None = Field(None, description="SNOWFLAKE_USER of this tenant.")
+    role: str | None = Field(None, description="SNOWFLAKE_ROLE of this tenant.")
+    warehouse: str | None = Field(None, description="SNOWFLAKE_WAREHOUSE of this tenant.")
+    database: str | None = Field(None, description="SNOWFLAKE_DATABASE of this tenant.")
 
 
 class TenantConfig(_Strict):

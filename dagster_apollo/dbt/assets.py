@@ -149,8 +149,8 @@ def invoke(
         results = read_results(target_path)
     problems = held_to_selection(manifest, selected, results, events.errors, process.returncode)
     if problems:
-        refused = connection_refused(workspace.profile, events.errors)
-        raise failure(([refused] if refused else []) + problems)
+        refused = None if results else connection_refused(workspace.profile, events.errors)
+        raise failure([refused] if refused else problems)
 
 
 def failure(problems: Sequence[Problem]) -> dg.Failure:

@@ -122,7 +122,7 @@ def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, par
 
     Raises:
         TenantError: the folder cannot be served.
-        SettingsError, KeyPairError: the tenant's settings are not right.
+        SettingsError: the tenant's settings or its key are not right.
     """
     tenant = load_tenant(places.tenants_dir, name)
     own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))

@@ -22,14 +22,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dagster_apollo import environment
 from dagster_apollo.dbt.preparation import prepare
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace
-from dagster_apollo.errors import HostError, Problem, ProblemsError, SettingsError, TenantError
+from dagster_apollo.errors import HostError, Problem, ProblemsError, TenantError
 from dagster_apollo.host.code_location import TENANT_VARIABLE
 from dagster_apollo.host.crossings import record_crossings
 from dagster_apollo.host.first_build import build_what_was_never_built
 from dagster_apollo.host.instance import lay_home
 from dagster_apollo.host.processes import ProcessGroup, who_listens
-from dagster_apollo.settings import read, shared_problems
+from dagster_apollo.settings import read
 from dagster_apollo.tenant import chosen_names, tenant_names
+from dagster_apollo.warehouse.profiles import require_shared_settings
 
 START_TIMEOUT_SECONDS = 180.0
 HOST = "127.0.0.1"
@@ -57,8 +58,7 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
         SettingsError: a shared setting is wrong; nothing is started.
         HostError: the port is taken, or a process ended.
     """
-    if problems := shared_problems(environ):
-        raise SettingsError(problems)
+    require_shared_settings(environ)
     values = read(environ)
     port = values.integer("PORT") or 3000
     _require_free(port)

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from dagster_apollo.errors import KeyPairError, Problem, SettingsError
-from dagster_apollo.settings import BY_NAME, KEY_VARIABLES, TARGETS, Values
+from dagster_apollo.settings import BY_NAME, KEY_VARIABLES, TARGETS, Values, read, shared_problems
 from dagster_apollo.tenant import Tenant
 from dagster_apollo.warehouse.keypair import PrivateKey, read_private_key
 
@@ -67,7 +67,7 @@ def build_profile(tenant: Tenant, values: Values, state_dir: Path, *, parse_only
         parse_only: fill in what is not set, for a `dbt parse` that connects to nothing, as a pull request's does.
 
     Raises:
-        SettingsError, KeyPairError: with everything that keeps `dev` or `prod` on Snowflake from connecting.
+        SettingsError: with everything that keeps `dev` or `prod` on Snowflake from connecting.
     """
     outputs: dict[str, dict[str, Any]] = {"local": _duckdb(tenant, values, state_dir, "local")}
     secrets: dict[str, str] = {}
@@ -86,8 +86,7 @@ def build_profile(tenant: Tenant, values: Values, state_dir: Path, *, parse_only
             notes = key.notes
             identity = _identity(values, key)
         elif values.target != "local":
-            error = KeyPairError if all(problem.where in _key_names(tenant, values) for problem in problems) else None
-            raise (error or SettingsError)(problems, f"the Snowflake settings of {tenant.name} are not right")
+            raise SettingsError(problems, f"the Snowflake settings of {tenant.name} are not right")
     name = tenant.profile_name(str(values["DBT_PROFILE_NAME"]))
     named = {tenant.target_name(target): outputs[target] for target in TARGETS if target in outputs}
     target = tenant.target_name(values.target)
@@ -104,6 +103,11 @@ def snowflake_key(tenant: Tenant, values: Values) -> tuple[PrivateKey | None, li
         for name in _REQUIRED
         if not values[name]
     ]
+    key, key_problems = _read_key(values, tenant.name)
+    return key, problems + key_problems
+
+
+def _read_key(values: Values, tenant: str | None) -> tuple[PrivateKey | None, list[Problem]]:
     try:
         key = read_private_key(
             pem=values.text("SNOWFLAKE_PRIVATE_KEY_PEM"),
@@ -113,12 +117,29 @@ def snowflake_key(tenant: Tenant, values: Values) -> tuple[PrivateKey | None, li
             names=dict(zip(("pem", "b64", "path", "passphrase"), _key_names(tenant, values), strict=True)),
         )
     except KeyPairError as error:
-        return None, problems + list(error.problems)
-    return key, problems
+        return None, list(error.problems)
+    return key, []
 
 
-def _key_names(tenant: Tenant, values: Values) -> tuple[str, ...]:
-    return tuple(values.source(name, tenant.name) for name in (*KEY_VARIABLES, "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"))
+def require_shared_settings(environ: Mapping[str, str]) -> None:
+    """Refuse to start on what all tenants share and is wrong: such a deploy must never go live.
+
+    A shared setting that is merely missing is a matter of the tenants that would need it.
+
+    Raises:
+        SettingsError: with every shared variable that cannot be read, the shared key among them.
+    """
+    problems = shared_problems(environ)
+    if not problems and any(environ.get(name, "").strip() for name in KEY_VARIABLES):
+        values = read({name: value for name, value in environ.items() if name in BY_NAME})
+        if values.target != "local":
+            problems += _read_key(values, None)[1]
+    if problems:
+        raise SettingsError(problems, "the settings that all tenants share are not right")
+
+
+def _key_names(tenant: str | None, values: Values) -> tuple[str, ...]:
+    return tuple(values.source(name, tenant) for name in (*KEY_VARIABLES, "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"))
 
 
 def _identity(values: Values, key: PrivateKey) -> str:

@@ -1,0 +1,153 @@
+"""The tenant `dbt_williamgrant` on the local Snowflake, by the real dbt-snowflake with a real key pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from local_snowflake.testing import Server, register_user, running_server
+from typer.testing import CliRunner
+
+from dagster_apollo import cli
+from dagster_apollo.dbt.preparation import load_prepared, prepare
+from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
+from dagster_apollo.definitions import tenant_definitions
+from dagster_apollo.warehouse.rotation import new_key_pair
+
+TENANT = "dbt_williamgrant"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A running server, the key that it knows, and the variables to reach it."""
+
+    server: Server
+    folder: Path
+    fingerprint: str
+    environ: Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    folder = tmp_path_factory.mktemp("snowflake")
+    key = new_key_pair(folder / "apollo.p8")
+    public = folder / "apollo.pub"
+    public.write_text(f"-----BEGIN PUBLIC KEY-----\n{key.public_key_body()}\n-----END PUBLIC KEY-----\n")
+    register_user(folder / "data", "APOLLO", public, role="TRANSFORMER", warehouse="COMPUTE_WH")
+    with running_server(folder / "data") as server:
+        environ = {
+            "DBT_TARGET": "dev",
+            "SNOWFLAKE_ACCOUNT": server.account,
+            "SNOWFLAKE_USER": "APOLLO",
+            "SNOWFLAKE_ROLE": "TRANSFORMER",
+            "SNOWFLAKE_WAREHOUSE": "COMPUTE_WH",
+            "SNOWFLAKE_DATABASE": "ANALYTICS",
+            "SNOWFLAKE_PRIVATE_KEY_PATH": str(folder / "apollo.p8"),
+            "SNOWFLAKE_HOST": server.host,
+            "SNOWFLAKE_PORT": str(server.port),
+            "SNOWFLAKE_PROTOCOL": server.protocol,
+            "DBT_THREADS": "4",
+            "APOLLO_STATE_DIR": str(folder / "state"),
+        }
+        yield Account(server, folder, key.fingerprint, environ)
+
+
+def _opened(environ: Mapping[str, str]) -> tuple[Workspace, dg.Definitions]:
+    import os
+
+    whole = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ}
+    workspace = open_workspace(whole, Places.find(whole, repository_root()), TENANT)
+    prepare(workspace)
+    return workspace, tenant_definitions(workspace, load_prepared(workspace), whole)
+
+
+def _run(definitions: dg.Definitions, variables: Mapping[str, str]) -> dg.ExecuteInProcessResult:
+    config = {"ops": {f"{TENANT}__dbt_build": {"config": {"vars": dict(variables)}}}}
+    job = definitions.resolve_job_def(f"{TENANT}__build")
+    return job.execute_in_process(
+        instance=dg.DagsterInstance.ephemeral(), run_config=config, raise_on_error=False
+    )  # fmt: skip
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    [event] = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    return str(event.event_specific_data.user_failure_data.description)
+
+
+def test_is_built_three_times_over_with_all_its_checks_passing(account: Account) -> None:
+    _, definitions = _opened(account.environ)
+    rows = []
+    for day in ("2026-03-31", "2026-05-31", "2026-07-15"):
+        result = _run(definitions, {"as_of_date": day})
+        assert result.success, _failure(result)
+        materialized = result.get_asset_materialization_events()
+        assert len(materialized) == 56
+        assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+        assert len(result.get_asset_check_evaluations()) == 173
+        [loaded] = [event for event in materialized if event.asset_key.path[-1] == "fct_cask_movements"]
+        rows.append(loaded.step_materialization_data.materialization.metadata["rows_affected"].value)
+    first, second, third = rows
+    assert first > second > 0, "an appending model adds the new days alone"
+    assert third > 0
+
+
+def test_another_key_is_refused_before_a_model_starts_and_the_error_says_who_asked(account: Account) -> None:
+    other_file = account.folder / "other.p8"
+    other = new_key_pair(other_file)
+    _, definitions = _opened({**account.environ, "SNOWFLAKE_PRIVATE_KEY_PATH": str(other_file)})
+    result = _run(definitions, {})
+    assert not result.success
+    assert result.get_asset_materialization_events() == []
+    told = _failure(result)
+    for expected in ("LOCALACCT", "APOLLO", "TRANSFORMER", other.fingerprint, "JWT token is invalid"):
+        assert expected.lower() in told.lower()
+    assert account.fingerprint not in told
+
+
+def test_a_role_that_was_never_granted_is_named(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**account.environ, "SNOWFLAKE_ROLE": "NOBODY"}.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(cli.app, ["doctor"])
+    assert result.exit_code == 1
+    assert "role NOBODY" in result.output
+    assert account.fingerprint in result.output
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_connection_that_works(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in account.environ.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(cli.app, ["doctor"])
+    assert "connections: well" in result.output, result.output
+
+
+def test_a_key_is_rotated_without_a_moment_in_which_none_works(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_file = account.folder / "rotated.p8"
+
+    def rotate(**changed: str) -> str:
+        for name, value in {**account.environ, **changed}.items():
+            monkeypatch.setenv(name, value)
+        result = CliRunner().invoke(
+            cli.app, ["keys", "rotate", TENANT, "--new-key", str(new_file), "--execute"], catch_exceptions=False
+        )
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    filled = rotate()
+    assert filled.count("done:") == 2, filled  # registered in the free slot, and its login verified
+    assert "to do:" in filled  # the variable is a person's to switch
+    switched = rotate(SNOWFLAKE_PRIVATE_KEY_PATH=str(new_file))
+    assert "RSA_PUBLIC_KEY" in switched
+    assert "done:" in switched  # the old slot is emptied
+    assert "nothing is left to do" in rotate(SNOWFLAKE_PRIVATE_KEY_PATH=str(new_file))
+    for name, value in account.environ.items():
+        monkeypatch.setenv(name, value)
+    refused = CliRunner().invoke(cli.app, ["doctor"])
+    assert refused.exit_code == 1
+    assert account.fingerprint in refused.output

@@ -17,15 +17,16 @@ import dagster as dg
 
 from dagster_apollo import environment
 from dagster_apollo.dbt.assets import dbt_assets, unique_id
+from dagster_apollo.dbt.dagster_dbt_internals import select_unique_ids
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.relations import schema_problems
 from dagster_apollo.dbt.sources import freshness_checks, remaining_tests, source_specs
-from dagster_apollo.dbt.translation import TenantTranslator
+from dagster_apollo.dbt.translation import TenantTranslator, one_line
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError, TenantError
 from dagster_apollo.schedules import build_schedules
 from dagster_apollo.settings import read
-from dagster_apollo.tenant import chosen_names, tenant_names
+from dagster_apollo.tenant import TENANT_FILE, Tenant, chosen_names, tenant_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
 
 
@@ -41,7 +42,7 @@ def tenant_definitions(workspace: Workspace, manifest: Mapping[str, Any], enviro
         TenantError: when what the folder declares cannot be served.
     """
     tenant = workspace.tenant
-    if problems := schema_problems(tenant.name, manifest):
+    if problems := [*schema_problems(tenant.name, manifest), *_schedule_problems(tenant, manifest)]:
         raise TenantError(problems, f"the tenant {tenant.name} cannot be served")
     translator = TenantTranslator(tenant.name, manifest, tenant.config.owner)
     build = dbt_assets(workspace, manifest, translator)
@@ -59,7 +60,7 @@ def tenant_definitions(workspace: Workspace, manifest: Mapping[str, Any], enviro
         metadata={"description": tenant.config.description} if tenant.config.description else None,
     )
     own = _own_definitions(workspace, environ)
-    return dg.Definitions.merge(ours, own) if own else ours
+    return _merged(tenant.name, ours, own) if own else ours
 
 
 @dg.definitions
@@ -70,7 +71,8 @@ def all_tenants() -> dg.Definitions:
     require_shared_settings(environ)
     places = Places.find(environ, root)
     wanted = read({"TENANTS": environ.get("TENANTS", "")}).text("TENANTS")
-    found, errors = [], []
+    found: list[dg.Definitions] = []
+    errors: list[Problem] = []
     for name in chosen_names(places.tenants_dir, wanted):
         try:
             workspace = open_workspace(environ, places, name)
@@ -112,14 +114,39 @@ def _own_definitions(workspace: Workspace, environ: Mapping[str, str]) -> dg.Def
     if not isinstance(defs, dg.Definitions):
         problem = Problem(where, "has no `defs`", "End it with `defs = dg.Definitions(assets=[…])`.")
         raise TenantError([problem], f"the tenant {tenant} cannot be served")
-    foreign = sorted(
-        key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys if key.path[0] != tenant
-    )
+    return defs
+
+
+def _merged(tenant: str, ours: dg.Definitions, own: dg.Definitions) -> dg.Definitions:
+    """The tenant's own definitions beside those of its dbt project, which they may refer to."""
+    where = f"tenants/{tenant}/definitions.py"
+    try:
+        merged = dg.Definitions.merge(ours, own)
+        keys = merged.resolve_asset_graph().materializable_asset_keys
+    except Exception as error:
+        problem = Problem(where, f"Dagster cannot load it: {one_line(error)}", "Mend what the message names.")
+        raise TenantError([problem], f"the tenant {tenant} cannot be served") from error
+    foreign = sorted(key.to_user_string() for key in keys if key.path[0] != tenant)
     if foreign:
         remedy = f'Give it `key_prefix="{tenant}"`: keys of two tenants must not meet.'
         problem = Problem(where, f"the key of {', '.join(foreign[:3])} does not begin with {tenant}", remedy)
         raise TenantError([problem], f"the tenant {tenant} cannot be served")
-    return defs
+    return merged
+
+
+def _schedule_problems(tenant: Tenant, manifest: Mapping[str, Any]) -> list[Problem]:
+    """A selection that cannot be read, or that selects nothing: its runs would build nothing and be green."""
+    schedule = tenant.config.schedule
+    if schedule is None or (schedule.select, schedule.exclude) == ("fqn:*", ""):
+        return []
+    where = f"tenants/{tenant.name}/{TENANT_FILE}: schedule.select"
+    remedy = "Give dbt's node selection: https://docs.getdbt.com/reference/node-selection/syntax"
+    try:
+        if select_unique_ids(schedule.select, schedule.exclude, "", None, manifest):
+            return []
+    except Exception as error:
+        return [Problem(where, f"dbt cannot read {schedule.select!r}: {one_line(error)}", remedy)]
+    return [Problem(where, f"{schedule.select!r} selects nothing of this project", remedy)]
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def for_tenant(environ: Mapping[str, str], tenant: str, tenants: Iterable[str]) 
         for name, value in environ.items()
         if name.startswith(own) or not (name.startswith(foreign) or _of_some_tenant(name))
     }
-    return {**kept, **{name.removeprefix(own): value for name, value in environ.items() if name.startswith(own)}}
+    return {**kept, **_under_plain_names(environ, own)}
 
 
 def for_nobody(environ: Mapping[str, str], tenants: Iterable[str]) -> dict[str, str]:
@@ -69,7 +69,7 @@ def for_dbt(environ: Mapping[str, str], tenant: str, declared: Mapping[str, str]
         declared: `environment` of the tenant's `tenant.yaml`.
     """
     own = prefix(tenant)
-    mine = {name.removeprefix(own): value for name, value in environ.items() if name.startswith(own)}
+    mine = _under_plain_names(environ, own)
     shared = {
         name: value
         for name, value in environ.items()
@@ -83,6 +83,12 @@ def for_dbt(environ: Mapping[str, str], tenant: str, declared: Mapping[str, str]
         for name, value in visible.items()
         if not (name in BY_NAME and BY_NAME[name].secret) and name != "PYTHONDONTWRITEBYTECODE"
     }
+
+
+def _under_plain_names(environ: Mapping[str, str], own: str) -> dict[str, str]:
+    """A tenant's variables without their prefix; without settings that cannot differ by tenant (Dagster's database)."""
+    plain = {name.removeprefix(own): value for name, value in environ.items() if name.startswith(own)}
+    return {name: value for name, value in plain.items() if name not in BY_NAME or BY_NAME[name].per_tenant}
 
 
 def _of_some_tenant(name: str) -> bool:

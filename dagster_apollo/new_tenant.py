@@ -32,8 +32,9 @@ def make_tenant(tenants_dir: Path, name: str, source: Path | None) -> tuple[Path
     """
     folder = tenants_dir / name
     where = f"tenants/{name}"
-    if re.search(r"[/\\]|^[._]|^$", name):
-        raise TenantError([Problem(repr(name), "is not a folder's name", "Give letters, digits and `_`.")])
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name) or "__" in name:
+        remedy = "Give letters, digits and single `_`, a letter first, 60 at the most."
+        raise TenantError([Problem(repr(name), "cannot be a tenant's name", remedy)])
     if folder.exists():
         raise TenantError([Problem(where, "is there already", "Choose another name, or remove the folder first.")])
     for one, other in colliding_prefixes([*tenant_names(tenants_dir), name]):

@@ -199,35 +199,35 @@ class Values(Mapping[str, Value]):
         sources: for each setting that is set, the variable that it came from: the plain name or the tenant's.
     """
 
-    values: Mapping[str, Value] = field(repr=False)
+    _values: Mapping[str, Value] = field(repr=False)
     sources: Mapping[str, str]
 
     def __getitem__(self, name: str) -> Value:
-        return self.values[name]
+        return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.values)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self._values)
 
     def __str__(self) -> str:
         return repr(self)
 
     def text(self, name: str) -> str | None:
         """A setting of kind text, choice, path or URL."""
-        value = self.values[name]
+        value = self._values[name]
         return None if value is None else str(value)
 
     def integer(self, name: str) -> int | None:
         """A setting of kind integer."""
-        value = self.values[name]
+        value = self._values[name]
         return None if value is None else int(value)
 
     @property
     def target(self) -> str:
         """The dbt target: `local`, `dev` or `prod`."""
-        return str(self.values["DBT_TARGET"])
+        return str(self._values["DBT_TARGET"])
 
     def source(self, name: str, tenant: str | None = None) -> str:
         """The variable to name in a message: where the value came from, else where the tenant may set it."""

@@ -37,6 +37,8 @@ _PATH_KEYS = (
     "function-paths",
 )
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSPHRASE|PRIVATE_KEY|CREDENTIAL|API_KEY|ACCESS_KEY")
+# What Dagster takes as the owner of an asset.
+OWNER = r"team:[A-Za-z0-9_.-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
 _DBT_NAME = re.compile(r"[^\W\d]\w*", re.ASCII)
 
 
@@ -58,7 +60,7 @@ class Schedule(_Strict):
     def _known_zone(cls, value: str) -> str:
         if value not in zoneinfo.available_timezones():
             near = difflib.get_close_matches(value, zoneinfo.available_timezones(), 1)
-            raise ValueError(f"{value!r} is not an IANA time zone" + (f"; did you mean {near[0]}?" if near else ""))
+            raise ValueError(f"{value!r} is not an IANA time zone" + (f" (did you mean {near[0]}?)" if near else ""))
         return value
 
 
@@ -125,7 +127,7 @@ class TenantConfig(_Strict):
     @field_validator("owner")
     @classmethod
     def _owner_form(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"team:\S+|[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        if value is not None and not re.fullmatch(OWNER, value):
             raise ValueError(f"{value!r} is neither an e-mail address nor `team:name`")
         return value
 
@@ -206,7 +208,7 @@ def load_tenant(tenants_dir: Path, name: str) -> Tenant:
     problems += config_problems
     project_dir, project, project_problems = _read_project(folder, name, config.project)
     problems += project_problems
-    problems += _links_that_leave(folder, name)
+    problems += _unservable_files(folder, project_dir, project, name)
     if problems:
         raise TenantError(problems, f"the tenant {name} cannot be served")
     return Tenant(name, folder, project_dir, project, config)
@@ -243,7 +245,7 @@ def _read_config(folder: Path, name: str) -> tuple[TenantConfig, list[Problem]]:
             remedy = f"Rename it to {TENANT_FILE}."
             return TenantConfig(), [Problem(f"tenants/{name}/tenant.yml", "this name is not read", remedy)]
         return TenantConfig(), []
-    content, problem = _read_yaml(file, f"tenants/{name}/{TENANT_FILE}")
+    content, problem = read_yaml(file, f"tenants/{name}/{TENANT_FILE}")
     if problem:
         return TenantConfig(), [problem]
     try:
@@ -261,7 +263,8 @@ def _config_problem(where: str, path: tuple[int | str, ...], entry: Mapping[str,
         hint = f"Did you mean `{near[0]}`? " if near else ""
         return Problem(f"{where}: {dotted}", "there is no such field", f"{hint}Known are: {', '.join(known)}.")
     message = entry["msg"].removeprefix("Value error, ")
-    return Problem(f"{where}: {dotted}", message[:1].lower() + message[1:], "See docs/tenants.md for the fields.")
+    message = message[:1].lower() + message[1:] if message[1:2].islower() else message
+    return Problem(f"{where}: {dotted}", message, "See docs/tenants.md for the fields.")
 
 
 def _known_fields(path: tuple[int | str, ...]) -> list[str]:
@@ -273,7 +276,7 @@ def _known_fields(path: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _read_yaml(file: Path, where: str) -> tuple[dict[str, Any] | None, Problem | None]:
+def read_yaml(file: Path, where: str) -> tuple[dict[str, Any] | None, Problem | None]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
@@ -310,14 +313,16 @@ def _read_project(folder: Path, name: str, wanted: str | None) -> tuple[Path, Ma
         return folder, {}, [Problem(where, f"holds several dbt projects ({places})", remedy)]
     project_dir = found[0]
     shown = f"{where}/{(project_dir / PROJECT_FILE).relative_to(folder.resolve() if wanted else folder)}"
-    content, problem = _read_yaml(project_dir / PROJECT_FILE, shown)
+    content, problem = read_yaml(project_dir / PROJECT_FILE, shown)
     if problem:
         return project_dir, {}, [problem]
     content = content or {}
-    problems = list(_paths_that_leave(content, project_dir, folder, shown))
+    problems = list(paths_that_leave(content, project_dir, folder, shown))
     if not isinstance(content.get("name"), str) or not _DBT_NAME.fullmatch(content["name"]):
         remedy = "Give `name:` in letters, digits and `_`."
         problems.append(Problem(shown, f"its `name` is {content.get('name')!r}", remedy))
+    elif content["name"] == "dbt":
+        problems.append(Problem(shown, "its `name` is 'dbt', as that of dbt's own macros", "Give it another."))
     return project_dir, content, problems
 
 
@@ -332,14 +337,14 @@ def _projects_below(folder: Path, depth: int = 3) -> Iterator[Path]:
                 yield from _projects_below(entry, depth - 1)
 
 
-def _paths_that_leave(project: Mapping[str, Any], project_dir: Path, folder: Path, where: str) -> Iterator[Problem]:
+def paths_that_leave(project: Mapping[str, Any], project_dir: Path, folder: Path, where: str) -> Iterator[Problem]:
     """dbt reads and writes wherever the project's paths point; a tenant's stay in its folder."""
     entries = [(key, value) for key in _PATH_KEYS for value in _as_list(project.get(key))]
     entries += [("packages-install-path", value) for value in _as_list(project.get("packages-install-path"))]
     for key, value in entries:
         if not isinstance(value, str) or "{" in value:
             yield Problem(f"{where}: {key}", f"{value!r} is not a plain path", "Write the folder's name.")
-        elif not (project_dir / value).resolve().is_relative_to(folder.resolve()):
+        elif not Path(os.path.realpath(project_dir / value)).is_relative_to(os.path.realpath(folder)):
             yield Problem(f"{where}: {key}", f"{value!r} leads out of the tenant's folder", "Keep it inside.")
     # target-path and log-path need no such check: they are overridden on every call.
 
@@ -348,16 +353,25 @@ def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _links_that_leave(folder: Path, name: str) -> Iterator[Problem]:
-    """A symlink that leaves the folder would show dbt, and through it the warehouse's log, another's files."""
-    root = folder.resolve()
+def _unservable_files(folder: Path, project_dir: Path, project: Mapping[str, Any], name: str) -> Iterator[Problem]:
+    """A symlink that leaves the folder would show dbt, and through it the warehouse's log, another's files; a pipe
+    would keep whoever reads it waiting for ever."""
+    root = os.path.realpath(folder)
+    packages_dir = installed_packages(project_dir, project)
     for directory, folders, files in os.walk(folder):
         here = Path(directory)
-        if here.name in ("dbt_packages", "dbt_modules"):
-            folders.clear()  # what `dbt deps` linked; `dbt/preparation.py` looks after those
-            continue
         for entry in (*folders, *files):
             path = here / entry
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
-                shown = f"tenants/{name}/{path.relative_to(folder)}"
-                yield Problem(shown, "is a symlink that leaves the tenant's folder", "Replace it by the file itself.")
+            shown = f"tenants/{name}/{path.relative_to(folder)}"
+            if path.is_symlink():
+                # What `dbt deps` linked; `dbt/preparation.py` looks after those.
+                if here != packages_dir and not Path(os.path.realpath(path)).is_relative_to(root):
+                    what = "is a symlink that leaves the tenant's folder"
+                    yield Problem(shown, what, "Replace it by the file itself.")
+            elif not path.is_dir() and not path.is_file():
+                yield Problem(shown, "is neither a file nor a folder", "Remove it.")
+
+
+def installed_packages(project_dir: Path, project: Mapping[str, Any]) -> Path:
+    """Where `dbt deps` puts a project's packages."""
+    return project_dir / str(project.get("packages-install-path") or "dbt_packages")

@@ -7,6 +7,7 @@ No `from __future__ import annotations` here: Dagster reads the annotations of a
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -109,9 +110,13 @@ def _build(
             yield from invoke(
                 context, workspace, manifest, translator, seeds, arguments.seed(_select(wanted, manifest, seeds))
             )
-            selected, everything = set(selected) - seeds, False
+            selected = set(selected) - seeds
+            if everything:  # also what is no asset's check
+                selected |= set(manifest["apollo"]["unattached_tests"])
+            everything = False
     if selected:
-        chosen = wanted if everything else _select(wanted, manifest, selected)
+        # Said, not left out: a project's default selector would narrow a bare `dbt build`.
+        chosen = replace(wanted, select=["fqn:*"]) if everything else _select(wanted, manifest, selected)
         yield from invoke(context, workspace, manifest, translator, selected, arguments.build(chosen))
 
 

@@ -44,8 +44,11 @@ _NODE_FIELDS = (
     "relation_name",
     "freshness",
     "loaded_at_field",
+    "access",
+    "test_metadata",
 )
-_CONFIG_FIELDS = ("materialized", "schema", "group", "meta", "tags", "severity", "event_time", "full_refresh")
+# Left out of a node's config: what is long, or of no use to a selection. What is empty is left out anyway.
+_CONFIG_LEFT_OUT = ("docs", "pre-hook", "post-hook", "quoting", "column_types", "persist_docs", "packages")
 _COLUMN_FIELDS = ("name", "data_type", "description", "tags")
 
 
@@ -134,8 +137,10 @@ def written_relations(manifest: Mapping[str, Any]) -> dict[tuple[str, str, str],
 def _slim_node(node: Mapping[str, Any]) -> Node:
     kept: Node = {key: node[key] for key in _NODE_FIELDS if node.get(key) is not None}
     config = node.get("config") or {}
-    kept["config"] = {key: config[key] for key in _CONFIG_FIELDS if config.get(key) is not None}
+    kept["config"] = {key: value for key, value in config.items() if value and key not in _CONFIG_LEFT_OUT}
     kept["config"]["enabled"] = True  # dbt's selection passes over what does not say so; disabled nodes stand elsewhere
+    if (version := node.get("version")) is not None:
+        kept |= {"is_versioned": True, "is_latest_version": version == node.get("latest_version")}
     kept.setdefault("meta", {})
     kept.setdefault("tags", [])
     kept.setdefault("description", "")
@@ -161,12 +166,56 @@ def _unit_test_node(unique_id: str, test: Mapping[str, Any]) -> Node:
     }
 
 
+def find_cycle(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Nodes of dbt's manifest that depend on each other in a circle, the first one repeated at the end; else nothing.
+
+    `dbt parse` lets a circle pass; only what builds the graph stumbles over it.
+    """
+    done: set[str] = set()
+    for start in nodes:
+        stack = [(start, iter(_parents(nodes, start)))] if start not in done else []
+        path = [key for key, _ in stack]
+        while stack:
+            parent = next(stack[-1][1], None)
+            if parent is None:
+                done.add(path.pop())
+                stack.pop()
+            elif parent in path:
+                return [*path[path.index(parent) :], parent][::-1]
+            elif parent not in done:
+                path.append(parent)
+                stack.append((parent, iter(_parents(nodes, parent))))
+    return []
+
+
+def _parents(nodes: Mapping[str, Mapping[str, Any]], unique_id: str) -> list[str]:
+    return [key for key in (nodes[unique_id].get("depends_on") or {}).get("nodes", []) if key in nodes]
+
+
+def _ancestors(start: str, nodes: Mapping[str, Node], filled: Mapping[str, str]) -> set[str]:
+    """Everything above a node, through sources that nodes fill."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        parents = {filled.get(key, key) for key in nodes[waiting.pop()]["depends_on"]["nodes"]} & nodes.keys()
+        waiting += parents - found
+        found |= parents
+    return found
+
+
 def _filled_sources(nodes: Mapping[str, Node], sources: Mapping[str, Node]) -> dict[str, str]:
-    """Sources that are tables of the project's own: the lineage then goes through, instead of ending twice."""
+    """Sources that are tables of the project's own: the lineage then goes through, instead of ending twice.
+
+    A node that reads what it writes, itself or by way of others, would be its own ancestor: such a source stays apart.
+    """
     writers = {relation(node): unique_id for unique_id, node in nodes.items() if is_asset(node)}
-    return {
-        unique_id: writers[relation(source)] for unique_id, source in sources.items() if relation(source) in writers
-    }
+    filled: dict[str, str] = {}
+    for unique_id, source in sources.items():
+        if writer := writers.get(relation(source)):
+            above = {writer} | _ancestors(writer, nodes, filled)
+            if not any(unique_id in nodes[key]["depends_on"]["nodes"] for key in above):
+                filled[unique_id] = writer
+    return filled
 
 
 def _seeds_that_fill_unseen(nodes: Mapping[str, Node], filled: Mapping[str, str]) -> list[str]:
@@ -174,14 +223,8 @@ def _seeds_that_fill_unseen(nodes: Mapping[str, Node], filled: Mapping[str, str]
     unseen = set()
     for unique_id, node in nodes.items():
         seeds = {filled[parent] for parent in node["depends_on"]["nodes"] if filled.get(parent, "").startswith("seed.")}
-        if not seeds:
-            continue
-        ancestors, waiting = set(), [unique_id]
-        while waiting:
-            parents = [key for key in nodes[waiting.pop()]["depends_on"]["nodes"] if key in nodes]
-            waiting += [key for key in parents if key not in ancestors]
-            ancestors.update(parents)
-        unseen |= seeds - ancestors
+        if seeds:
+            unseen |= seeds - _ancestors(unique_id, nodes, {})
     return sorted(unseen)
 
 
@@ -197,23 +240,21 @@ def _attach_tests(nodes: Mapping[str, Node], sources: Mapping[str, Node], filled
         if node["resource_type"] != "test":
             continue
         named = node.get("attached_node")
-        candidates = [filled.get(named, named)] if named else node["depends_on"]["nodes"]
-        carriers = [
-            carrier
-            for candidate in candidates
-            for carrier in _carriers(candidate, nodes, sources, children)
-        ]  # fmt: skip
+        parents = node["depends_on"]["nodes"]
+        carriers = _carriers(filled.get(named, named), nodes, sources, children) if named else []
+        around = [carrier for parent in parents for carrier in _carriers(parent, nodes, sources, children)]
         # The most downstream one: when it is built, the test's other parents have been.
-        chosen = max(carriers, key=lambda carrier: (ranks.get(carrier, 0), carrier), default=None)
+        chosen = max(carriers or around, key=lambda carrier: (ranks.get(carrier, 0), carrier), default=None)
         if chosen is None:
             unattached.append(unique_id)
         node["attached_node"] = chosen
         # dagster-dbt goes by the only parent first, and by this reference before all else.
         meta = {**(node["config"].get("meta") or {}), **node["meta"]}
         node["config"]["meta"] = {key: value for key, value in meta.items() if key != "dagster"}
-        node["meta"] = {}
-        if chosen and chosen not in node["depends_on"]["nodes"]:
-            node["depends_on"]["nodes"] = [chosen]
+        node["meta"] = {"description": node["description"]} if node["description"] else {}  # where it looks for one
+        if chosen and chosen not in parents:
+            around = [chosen]
+        node["depends_on"]["nodes"] = list(dict.fromkeys(around))  # an ephemeral model is nothing to wait for
     return unattached
 
 

@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,9 +22,11 @@ from typing import Any
 import orjson
 import yaml
 
-from dagster_apollo.dbt.manifest import slim
+from dagster_apollo.dbt.manifest import find_cycle, slim
 from dagster_apollo.dbt.workspace import Workspace
 from dagster_apollo.errors import ManifestError, Problem
+from dagster_apollo.settings import prefix
+from dagster_apollo.tenant import PROJECT_FILE, installed_packages, paths_that_leave, read_yaml
 
 SLIM_FILE = "definitions.json"
 STAMP_FILE = "stamp.json"
@@ -49,8 +52,14 @@ def prepare(workspace: Workspace, *, force: bool = False) -> bool:
         if _packages_missing(workspace):
             _install_packages(workspace, folder)
             stamp = _stamp(workspace)
+        _require_packages_inside(workspace)
         _run(workspace, ["parse"], folder, "dbt cannot parse the project")
         manifest = orjson.loads((folder / "manifest.json").read_bytes())
+        if circle := find_cycle(manifest["nodes"]):
+            names = " → ".join(manifest["nodes"][key]["name"] for key in circle)
+            where = f"tenants/{workspace.tenant.name}/{manifest['nodes'][circle[0]]['original_file_path']}"
+            remedy = "Take one of these references out."
+            raise ManifestError([Problem(where, f"{names} refer to each other in a circle", remedy)])
         _replace(folder / SLIM_FILE, orjson.dumps(slim(manifest)))
         _replace(folder / STAMP_FILE, orjson.dumps({"made_of": stamp}))
         return True
@@ -95,16 +104,18 @@ def _stamp(workspace: Workspace) -> str:
         digest.update(f"{distribution}={importlib.metadata.version(distribution)}\n".encode())
     digest.update(workspace.profile.text.encode())
     digest.update(json.dumps(dict(workspace.tenant.config.environment), sort_keys=True).encode())
-    for file in _project_files(workspace.tenant.project_dir):
-        digest.update(str(file.relative_to(workspace.tenant.project_dir)).encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    for folder in (workspace.tenant.project_dir, *_package_folders(workspace)):
+        for file in _project_files(folder):
+            digest.update(str(file.relative_to(folder)).encode() + b"\0")
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
 
 def _project_files(project_dir: Path) -> Iterator[Path]:
     for directory, folders, files in os.walk(project_dir):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
-        yield from (Path(directory) / name for name in sorted(files) if not name.startswith("."))
+        found = (Path(directory) / name for name in sorted(files) if not name.startswith("."))
+        yield from (file for file in found if file.is_file())  # dbt says what it thinks of a link to nothing
 
 
 def _wanted_packages(workspace: Workspace) -> list[Mapping[str, Any]]:
@@ -118,8 +129,11 @@ def _wanted_packages(workspace: Workspace) -> list[Mapping[str, Any]]:
             place = f", line {mark.line + 1}" if mark else ""
             where = f"tenants/{workspace.tenant.name}/{name}{place}"
             raise ManifestError([Problem(where, "is not valid YAML", "Mend the file.")]) from None
-        packages = content.get("packages") if isinstance(content, dict) else None
-        wanted += [package for package in packages or [] if isinstance(package, dict)]
+        packages = (content.get("packages") if isinstance(content, dict) else None) or []
+        if not isinstance(packages, list) or not all(isinstance(entry, dict) for entry in packages):
+            where, remedy = f"tenants/{workspace.tenant.name}/{name}: packages", "Write `- package: …` lines."
+            raise ManifestError([Problem(where, "is not a list of packages", remedy)])
+        wanted += packages
     return wanted
 
 
@@ -127,31 +141,58 @@ def _packages_missing(workspace: Workspace) -> bool:
     """Whether `dbt deps` has to run. A local package that no longer is where it was is unlinked, to be linked anew.
 
     Raises:
-        ManifestError: when a local package is nowhere, which dbt would only say in a traceback.
+        ManifestError: when a local package is nowhere, which dbt would only say in a traceback, or outside.
     """
     wanted = _wanted_packages(workspace)
     project_dir = workspace.tenant.project_dir
-    gone = [
-        Problem(
-            f"tenants/{workspace.tenant.name}/packages.yml: local: {package['local']}",
-            "there is no dbt project at this path",
-            "Copy the package into the tenant's folder and name it from there.",
-        )
-        for package in wanted
-        if isinstance(package.get("local"), str) and not (project_dir / package["local"] / "dbt_project.yml").is_file()
+    root = Path(os.path.realpath(workspace.tenant.folder))
+    problems = []
+    for local in [package["local"] for package in wanted if isinstance(package.get("local"), str)]:
+        where = f"tenants/{workspace.tenant.name}/packages.yml: local: {local}"
+        remedy = "Copy the package into the tenant's folder and name it from there."
+        if "{" in local:
+            continue  # what becomes of it shows when it is linked
+        if not Path(os.path.realpath(project_dir / local)).is_relative_to(root):
+            problems.append(Problem(where, "leads out of the tenant's folder", remedy))
+        elif not (project_dir / local / PROJECT_FILE).is_file():
+            problems.append(Problem(where, "there is no dbt project at this path", remedy))
+    if problems:
+        raise ManifestError(problems)
+    for link in _stray_links(workspace):
+        link.unlink()
+    return len(_package_folders(workspace)) < len(wanted)
+
+
+def _package_folders(workspace: Workspace) -> list[Path]:
+    installed = installed_packages(workspace.tenant.project_dir, workspace.tenant.project)
+    return sorted(entry for entry in installed.iterdir() if entry.is_dir()) if installed.is_dir() else []
+
+
+def _stray_links(workspace: Workspace) -> list[Path]:
+    """Linked packages that are gone, or are another's: `dbt deps` links by absolute path, and folders are copied."""
+    installed = installed_packages(workspace.tenant.project_dir, workspace.tenant.project)
+    root = os.path.realpath(workspace.tenant.folder)
+    links = [entry for entry in installed.iterdir() if entry.is_symlink()] if installed.is_dir() else []
+    return [link for link in links if not link.exists() or not Path(os.path.realpath(link)).is_relative_to(root)]
+
+
+def _require_packages_inside(workspace: Workspace) -> None:
+    """A package's own `dbt_project.yml` could point dbt at another tenant's files just as well."""
+    tenant = workspace.tenant
+    problems = [
+        Problem(f"tenants/{tenant.name}: package {link.name}", "leads out of the tenant's folder", "Copy it there.")
+        for link in _stray_links(workspace)
     ]
-    if gone:
-        raise ManifestError(gone)
-    installed = _packages_dir(workspace)
-    entries = list(installed.iterdir()) if installed.is_dir() else []
-    for entry in [entry for entry in entries if entry.is_symlink() and not entry.exists()]:
-        entry.unlink()
-        entries.remove(entry)
-    return len([entry for entry in entries if entry.is_dir()]) < len(wanted)
+    for folder in _package_folders(workspace):
+        shown = f"tenants/{tenant.name}/{(folder / PROJECT_FILE).relative_to(tenant.folder)}"
+        content, _ = read_yaml(folder / PROJECT_FILE, shown)  # what cannot be read is for dbt to refuse
+        problems += paths_that_leave(content or {}, Path(os.path.realpath(folder)), tenant.folder, shown)
+    if problems:
+        raise ManifestError(problems)
 
 
 def _install_packages(workspace: Workspace, folder: Path) -> None:
-    installed = _packages_dir(workspace)
+    installed = installed_packages(workspace.tenant.project_dir, workspace.tenant.project)
     vendored = installed.exists()
     try:
         _run(workspace, ["deps"], folder, "its packages cannot be installed")
@@ -161,23 +202,21 @@ def _install_packages(workspace: Workspace, folder: Path) -> None:
         raise
 
 
-def _packages_dir(workspace: Workspace) -> Path:
-    return workspace.tenant.project_dir / str(workspace.tenant.project.get("packages-install-path") or "dbt_packages")
-
-
 def _run(workspace: Workspace, words: list[str], folder: Path, failed: str) -> None:
     process = workspace.dbt(words, folder)
     told: list[str] = []
     for line in process.lines():
         told += error_texts(line)
     if process.returncode:
-        command = " ".join(words)
-        problem = Problem(
-            f"tenants/{workspace.tenant.name}",
-            f"{failed}: {' '.join(dict.fromkeys(told)) or f'dbt {command} ended with {process.returncode}'}",
-            f"See all of it: `apollo dbt {workspace.tenant.name} -- {command}`.",
-        )
-        raise ManifestError([problem])
+        tenant, command = workspace.tenant.name, " ".join(words)
+        said = " ".join(dict.fromkeys(told)) or f"dbt {command} ended with {process.returncode}"
+        remedy = f"See all of it: `apollo dbt {tenant} -- {command}`."
+        if missing := re.search(r"Env var required but not provided: '(\w+)'", said):
+            variable = prefix(tenant) + missing[1]
+            remedy = f"Set it under `environment` of tenant.yaml or, a secret, as {variable} in the environment."
+        elif "--no-version-check" in said:
+            remedy = "Take a version that knows this dbt, or write `dbt_version_check: false` in tenant.yaml."
+        raise ManifestError([Problem(f"tenants/{tenant}", f"{failed}: {said}", remedy)])
 
 
 def error_texts(line: str) -> list[str]:
@@ -188,7 +227,11 @@ def error_texts(line: str) -> list[str]:
     except (ValueError, KeyError, TypeError):
         # Not an event: dbt died before its logger lived. Tracebacks end in the line that counts.
         return [line.strip()] if line and not line.startswith((" ", "{", "Traceback")) else []
-    return [" ".join(str(event["info"]["msg"]).split())] if is_error else []
+    if not is_error:
+        return []
+    message, traceback, rest = str(event["info"]["msg"]).partition("Traceback (most recent call last):")
+    last = rest.strip().splitlines()[-1:] if traceback else []
+    return [" ".join(" ".join([message.removeprefix("Encountered an error:"), *last]).split())]
 
 
 def _replace(file: Path, content: bytes) -> None:

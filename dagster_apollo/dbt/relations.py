@@ -48,11 +48,11 @@ def crossings(manifests: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[st
         for relation, unique_id in written_relations(manifest).items():
             writers[place, *relation].append((tenant, unique_id))
     shared: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for (_, *relation), who in sorted(writers.items()):
+    for (_, *table), who in sorted(writers.items()):
         for tenant, _ in who:
             for other, _ in who:
                 if other != tenant:
-                    shared[tenant, other].append(".".join(relation))
+                    shared[tenant, other].append(".".join(table))
     problems: dict[str, list[Problem]] = defaultdict(list)
     for (tenant, other), tables in shared.items():
         shown = ", ".join(tables[:_SHOWN]) + (f" and {len(tables) - _SHOWN} more" if len(tables) > _SHOWN else "")

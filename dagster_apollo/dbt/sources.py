@@ -15,12 +15,10 @@ from dagster_apollo.dbt.dagster_dbt_internals import DAGSTER_DBT_UNIQUE_ID_METAD
 from dagster_apollo.dbt.manifest import dagster_name, selection_names
 from dagster_apollo.dbt.results import connection_refused
 from dagster_apollo.dbt.stream import DagsterDbtEvent, DbtEvents
-from dagster_apollo.dbt.translation import TenantTranslator
+from dagster_apollo.dbt.translation import FRESHNESS_CHECK, TenantTranslator
 from dagster_apollo.dbt.workspace import Workspace
 from dagster_apollo.errors import Problem
 from dagster_apollo.execution import arguments
-
-FRESHNESS_CHECK = "source_freshness"
 
 
 def source_specs(manifest: Mapping[str, Any], translator: DagsterDbtTranslator) -> list[dg.AssetSpec]:
@@ -69,8 +67,7 @@ def freshness_checks(
     )
     def source_freshness(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         wanted = {source_id: key for source_id, key in sources.items() if key in context.selected_asset_check_keys}
-        everything = len(wanted) == len(manifest["sources"])
-        names = [] if everything else [_selector(manifest["sources"][source_id]) for source_id in wanted]
+        names = selection_names(manifest, wanted)
         with workspace.run_folder(context.run.run_id) as target_path:
             process = workspace.dbt(arguments.freshness(names), target_path)
             events = DbtEvents(manifest, translator, target_path)
@@ -93,10 +90,6 @@ def freshness_checks(
 def _has_freshness(source: Mapping[str, Any]) -> bool:
     criteria = source.get("freshness") or {}
     return any((criteria.get(level) or {}).get("count") for level in ("warn_after", "error_after"))
-
-
-def _selector(source: Mapping[str, Any]) -> str:
-    return f"source:{source['package_name']}.{source['source_name']}.{source['name']}"
 
 
 def _freshness_result(key: dg.AssetCheckKey, result: Mapping[str, Any] | None) -> dg.AssetCheckResult:

@@ -91,7 +91,7 @@ class DbtEvents:
         for result in message.to_default_asset_events(
             manifest=self.manifest,
             dagster_dbt_translator=self.translator,
-            context=context,
+            context=context,  # type: ignore[arg-type]  # it asks for what both kinds of context have
             target_path=self.target_path,
         ):
             if isinstance(result, dg.Output):
@@ -115,7 +115,7 @@ class DbtEvents:
         return metadata
 
     def _compiled_sql(self, node: Mapping[str, Any]) -> str | None:
-        file = self.target_path / "compiled" / node["package_name"] / node["original_file_path"]
+        file = self.target_path.joinpath("compiled", str(node["package_name"]), str(node["original_file_path"]))
         try:
             sql = file.read_text(encoding="utf-8").strip()
         except OSError:

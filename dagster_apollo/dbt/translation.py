@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
 from dagster_apollo.dbt.dagster_dbt_internals import (
     default_asset_key_fn,
@@ -21,7 +22,11 @@ from dagster_apollo.dbt.dagster_dbt_internals import (
     group_from_dbt_resource_props_fallback_to_directory,
 )
 from dagster_apollo.dbt.manifest import dagster_name, is_asset
+from dagster_apollo.errors import ApolloError, Problem, TenantError
+from dagster_apollo.tenant import OWNER
 
+# The check that stands for `dbt source freshness`: no test has this name.
+FRESHNESS_CHECK = "source_freshness"
 # Who keeps the plain key when several would have it: what others are built from first.
 _PRECEDENCE = ("model", "snapshot", "seed", "source")
 _PLURALS = {"seed": "seeds", "snapshot": "snapshots", "source": "sources"}
@@ -38,8 +43,15 @@ class TenantTranslator(DagsterDbtTranslator):
 
     def __init__(self, tenant: str, manifest: Mapping[str, Any], owner: str | None = None) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_source_tests_as_checks=True))
+        self._tenant = tenant
         self._owner = owner
         self._keys = asset_keys(tenant, manifest)
+        _tell_checks_apart(manifest, self._keys)
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """dagster-dbt's, or an error that names the node."""
+        with _naming(self._tenant, self.get_resource_props(manifest, unique_id)):
+            return super().get_asset_spec(manifest, unique_id, project)
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """`[tenant, …dbt's own]`."""
@@ -66,9 +78,42 @@ class TenantTranslator(DagsterDbtTranslator):
 
 
 def _owner(name: str) -> str:
-    if name.startswith("team:") or re.fullmatch(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}", name):
+    if re.fullmatch(OWNER, name):
         return name
-    return f"team:{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}"
+    return f"team:{re.sub(r'[^A-Za-z0-9_.-]', '-', name.removeprefix('team:'))}"
+
+
+def one_line(error: BaseException | None) -> str:
+    """An exception and what caused it, readable in one line."""
+    told = []
+    while error is not None:
+        told.append(" ".join(f"{type(error).__name__}: {error}".split()))
+        error = error.__cause__
+    return "; ".join(told)[:1500]
+
+
+@contextmanager
+def _naming(tenant: str, node: Mapping[str, Any]) -> Iterator[None]:
+    """Say of which node something cannot be read: what dbt lets pass as `meta` may be nothing that Dagster knows."""
+    try:
+        yield
+    except ApolloError:
+        raise
+    except Exception as error:
+        where = f"tenants/{tenant}: {node['original_file_path']}"
+        what = f"what {node['resource_type']} {node['name']} says of itself is not for Dagster: {one_line(error)}"
+        raise TenantError([Problem(where, what, "Mend its `meta: {dagster: …}`, owners or tags.")]) from error
+
+
+def _tell_checks_apart(manifest: Mapping[str, Any], keys: Mapping[str, dg.AssetKey]) -> None:
+    """Respell checks that an op would not know apart: the output of `a_b` with `c` is named as that of `a` with `b_c`."""
+    taken = {key.to_python_identifier() for key in keys.values()}
+    for unique_id, node in sorted(manifest["nodes"].items()):
+        if node["resource_type"] == "test" and node.get("attached_node"):
+            key = keys[node["attached_node"]]
+            if f"{key.to_python_identifier()}_{node['name']}" in taken or node["name"] == FRESHNESS_CHECK:
+                node["name"] += f"_{hashlib.sha256(unique_id.encode()).hexdigest()[:8]}"
+            taken.add(f"{key.to_python_identifier()}_{node['name']}")
 
 
 def asset_keys(tenant: str, manifest: Mapping[str, Any]) -> dict[str, dg.AssetKey]:
@@ -76,7 +121,8 @@ def asset_keys(tenant: str, manifest: Mapping[str, Any]) -> dict[str, dg.AssetKe
     claims: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
     for unique_id, node in {**manifest["nodes"], **manifest["sources"]}.items():
         if is_asset(node) or node["resource_type"] == "source":
-            parts = [tenant, *(dagster_name(part) for part in default_asset_key_fn(node).path)]
+            with _naming(tenant, node):
+                parts = [tenant, *(dagster_name(part) for part in default_asset_key_fn(node).path)]
             claims["__".join(parts).lower()].append((unique_id, parts))
     keys: dict[str, dg.AssetKey] = {}
     for contenders in claims.values():

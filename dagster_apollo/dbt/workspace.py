@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dagster_apollo import environment
+from dagster_apollo.errors import Problem, TenantError
 from dagster_apollo.execution.process import DbtProcess
-from dagster_apollo.settings import Values, read
+from dagster_apollo.settings import Values, colliding_prefixes, read
 from dagster_apollo.tenant import Tenant, load_tenant, tenant_names
 from dagster_apollo.warehouse.profiles import Profile, build_profile, duckdb_file, write_profile
 
@@ -91,6 +92,7 @@ class Workspace:
             "DBT_LOG_PATH": str(target_path),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "DBT_USE_COLORS": "false",
+            "DBT_WRITE_JSON": "true",  # a project's own `flags` may say otherwise; the results are read from it
             "DBT_VERSION_CHECK": str(self.tenant.config.dbt_version_check).lower(),
             "DAGSTER_DBT_CLI": "true",
             "PYTHONUNBUFFERED": "1",
@@ -125,7 +127,11 @@ def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, par
         SettingsError: the tenant's settings or its key are not right.
     """
     tenant = load_tenant(places.tenants_dir, name)
-    own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
+    everyone = tenant_names(places.tenants_dir)
+    if rivals := [other for pair in colliding_prefixes(everyone) if name in pair for other in pair if other != name]:
+        what = f"its variables' prefix collides with that of tenants/{', tenants/'.join(rivals)}"
+        raise TenantError([Problem(f"tenants/{name}", what, "Rename one of the folders.")])
+    own = environment.for_tenant(environ, name, everyone)
     values = read(own, name, tenant.connection_settings())
     profile = build_profile(tenant, values, places.state_dir, parse_only=parse_only)
     for target in ("local", "dev", "prod"):

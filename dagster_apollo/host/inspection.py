@@ -6,6 +6,7 @@ tenant's environment: `python -m dagster_apollo.host.inspection TENANT RESULT_FI
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -19,11 +20,12 @@ import orjson
 from dagster_apollo import environment
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.relations import schema_problems
+from dagster_apollo.dbt.translation import one_line
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
 from dagster_apollo.definitions import tenant_definitions
 from dagster_apollo.errors import Problem, ProblemsError
 from dagster_apollo.host.crossings import find_crossings
-from dagster_apollo.settings import colliding_prefixes
+from dagster_apollo.settings import prefix
 from dagster_apollo.tenant import load_tenant, tenant_names
 
 INSPECTION_TIMEOUT_SECONDS = 600.0
@@ -34,12 +36,6 @@ def inspect_tenants(environ: Mapping[str, str], places: Places, names: Sequence[
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         own = list(pool.map(lambda name: _inspect_apart(environ, places, name), names))
     found = dict(zip(names, own, strict=True))
-    for one, other in colliding_prefixes(tenant_names(places.tenants_dir)):
-        for name, rival in ((one, other), (other, one)):
-            if name in found:
-                remedy = "Rename one of the folders."
-                what = f"its variables' prefix collides with that of tenants/{rival}"
-                found[name].append(Problem(f"tenants/{name}", what, remedy))
     for parse_only in (False, True):
         workspaces = _prepared(environ, places, parse_only=parse_only)
         for name, problems in find_crossings(workspaces).items():
@@ -71,8 +67,8 @@ def inspect_tenant(environ: Mapping[str, str], places: Places, name: str) -> lis
     except ProblemsError as error:
         return list(error.problems)
     except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:1500]
-        return [Problem(f"tenants/{name}", f"Dagster cannot load it: {told}", "Mend what the message names.")]
+        what = f"Dagster cannot load it: {one_line(error)}"
+        return [Problem(f"tenants/{name}", what, "Mend what the message names.")]
     return problems
 
 
@@ -84,10 +80,12 @@ def _as_in_production(environ: Mapping[str, str], places: Places, name: str) -> 
 
 
 def _as_production(environ: Mapping[str, str], name: str) -> dict[str, str]:
-    return {**environment.for_tenant(environ, name, [name]), "DBT_TARGET": "prod"}
+    own = environment.for_tenant(environ, name, [name])
+    return {**own, "DBT_TARGET": "prod", f"{prefix(name)}DBT_TARGET": "prod"}
 
 
 def _prepared(environ: Mapping[str, str], places: Places, *, parse_only: bool) -> list[Workspace]:
+    """All tenants that can be prepared, asked about or not: the other writer of a table may be any."""
     workspaces = []
     for name in tenant_names(places.tenants_dir):
         try:
@@ -98,7 +96,15 @@ def _prepared(environ: Mapping[str, str], places: Places, *, parse_only: bool) -
             workspaces.append(open_workspace(seen, places, name, parse_only=parse_only))
         except ProblemsError:
             continue  # its own inspection says why
-    return workspaces
+    on_a_warehouse = [workspace for workspace in workspaces if workspace.profile.adapter != "duckdb"]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        list(pool.map(_prepare_if_possible, on_a_warehouse))
+    return on_a_warehouse
+
+
+def _prepare_if_possible(workspace: Workspace) -> None:
+    with contextlib.suppress(ProblemsError):  # without a manifest it is left out, and its own inspection says why
+        prepare(workspace)
 
 
 def _inspect_apart(environ: Mapping[str, str], places: Places, name: str) -> list[Problem]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from dagster_apollo.errors import HostError, Problem
 from dagster_apollo.settings import read
 
 
@@ -20,9 +21,15 @@ def lay_home(environ: Mapping[str, str], root: Path) -> Path:
 
     The storage is made before any other process starts: code servers that start together on an empty SQLite folder
     leave its `alembic_version` in pieces.
+
+    Raises:
+        HostError: when DAGSTER_PG_URI names a database that cannot be used.
     """
     from dagster import DagsterInstance
 
+    url = read({"DAGSTER_PG_URI": environ.get("DAGSTER_PG_URI", "")}).text("DAGSTER_PG_URI")
+    if problems := database_problems(url):
+        raise HostError(problems, "Dagster's records cannot be kept")
     home = dagster_home(environ, root).resolve()
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(root / "dagster.yaml", home / "dagster.yaml")
@@ -35,3 +42,21 @@ def lay_home(environ: Mapping[str, str], root: Path) -> Path:
         if instance.schedule_storage:
             instance.schedule_storage.all_instigator_state()
     return home
+
+
+def database_problems(url: str | None) -> list[Problem]:
+    """Why the database behind DAGSTER_PG_URI cannot be used; nothing is said of SQLite. The password is never shown."""
+    if not url:
+        return []
+    from sqlalchemy import create_engine, exc
+
+    engine = create_engine(url, connect_args={"connect_timeout": 5})
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        with engine.connect():
+            return []
+    except exc.SQLAlchemyError as error:
+        told = " ".join(str(getattr(error, "orig", error)).split())
+        return [Problem("DAGSTER_PG_URI", f"{shown} cannot be used: {told}", "Check host, name, user and password.")]
+    finally:
+        engine.dispose()

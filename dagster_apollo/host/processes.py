@@ -124,7 +124,8 @@ def who_listens(port: int) -> str:
     """The process that holds a port, for a message."""
     with contextlib.suppress(psutil.AccessDenied):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+            if listens and connection.pid:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process = psutil.Process(connection.pid)
                     return f"process {process.pid} ({' '.join(process.cmdline())[:120] or process.name()})"

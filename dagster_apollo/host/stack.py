@@ -22,7 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dagster_apollo import environment
 from dagster_apollo.dbt.preparation import prepare
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace
-from dagster_apollo.errors import HostError, Problem, ProblemsError, TenantError
+from dagster_apollo.errors import HostError, Problem, ProblemsError, SettingsError, TenantError
 from dagster_apollo.host.code_location import TENANT_VARIABLE
 from dagster_apollo.host.crossings import record_crossings
 from dagster_apollo.host.first_build import build_what_was_never_built
@@ -67,7 +67,8 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
     if not names:
         remedy = "Make one: `apollo tenant new NAME`."
         raise TenantError([Problem(f"{places.tenants_dir.name}/", "holds no tenant", remedy)])
-    prepare_all(environ, places, names, say)
+    workspaces = prepare_all(environ, places, names, say)
+    _require_database(environ, workspaces)
     home = lay_home(environ, root)
     sockets = Path(tempfile.mkdtemp(prefix="apollo-sockets-"))
     try:
@@ -86,13 +87,24 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
             address = f"http://{HOST}:{port}"
             say(f"serving on {address}")
             if build:
-                build_what_was_never_built(address, names, say, group.require_running)
+                # Elsewhere than on the embedded warehouse, a person says when to build.
+                elsewhere = {space.tenant.name for space in workspaces if space.values.target != "local"}
+                here = [name for name in names if name not in elsewhere]
+                build_what_was_never_built(address, here, say, group.require_running)
             say(f"ready: {address}/asset-groups (Ctrl-C stops everything; logs: {group.log_dir})")
             while True:
                 group.require_running()
                 time.sleep(1)
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _require_database(environ: Mapping[str, str], workspaces: Iterable[Workspace]) -> None:
+    """What builds in production is recorded in production's database, never in a laptop's files."""
+    in_prod = [workspace.tenant.name for workspace in workspaces if workspace.values.target == "prod"]
+    if in_prod and not environ.get("DAGSTER_PG_URI"):
+        what = f"is not set, and {', '.join(in_prod)} would build with DBT_TARGET=prod"
+        raise SettingsError([Problem("DAGSTER_PG_URI", what, "Set it, or use DBT_TARGET=dev here.")])
 
 
 def prepare_all(environ: Mapping[str, str], places: Places, names: Iterable[str], say: Say) -> list[Workspace]:

@@ -71,7 +71,8 @@ def build_profile(tenant: Tenant, values: Values, state_dir: Path, *, parse_only
     """
     outputs: dict[str, dict[str, Any]] = {"local": _duckdb(tenant, values, state_dir, "local")}
     secrets: dict[str, str] = {}
-    identity, notes = "", ()
+    identity = ""
+    notes: tuple[Problem, ...] = ()
     if tenant.config.warehouse == "duckdb":
         outputs |= {target: _duckdb(tenant, values, state_dir, target) for target in ("dev", "prod")}
     elif parse_only:

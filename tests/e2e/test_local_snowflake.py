@@ -15,9 +15,12 @@ from dagster_apollo import cli
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
 from dagster_apollo.definitions import tenant_definitions
+from dagster_apollo.warehouse.connection import login
+from dagster_apollo.warehouse.profiles import snowflake_key
 from dagster_apollo.warehouse.rotation import new_key_pair
 
 TENANT = "dbt_williamgrant"
+pytestmark = pytest.mark.xdist_group("local_snowflake")
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,16 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
     return str(event.event_specific_data.user_failure_data.description)
 
 
+def _count(workspace: Workspace, table: str) -> int:
+    key, _ = snowflake_key(workspace.tenant, workspace.values)
+    assert key
+    with login(workspace.values, key) as connection:
+        return int(connection.cursor().execute(f"select count(*) from {table}").fetchone()[0])
+
+
 def test_is_built_three_times_over_with_all_its_checks_passing(account: Account) -> None:
-    _, definitions = _opened(account.environ)
-    rows = []
+    workspace, definitions = _opened(account.environ)
+    totals, appended = [], []
     for day in ("2026-03-31", "2026-05-31", "2026-07-15"):
         result = _run(definitions, {"as_of_date": day})
         assert result.success, _failure(result)
@@ -88,10 +98,10 @@ def test_is_built_three_times_over_with_all_its_checks_passing(account: Account)
         assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
         assert len(result.get_asset_check_evaluations()) == 173
         [loaded] = [event for event in materialized if event.asset_key.path[-1] == "fct_cask_movements"]
-        rows.append(loaded.step_materialization_data.materialization.metadata["rows_affected"].value)
-    first, second, third = rows
-    assert first > second > 0, "an appending model adds the new days alone"
-    assert third > 0
+        appended.append(loaded.step_materialization_data.materialization.metadata["rows_affected"].value)
+        totals.append(_count(workspace, "marts.fct_cask_movements"))
+    assert 0 < totals[0] < totals[1] < totals[2], "an appending model grows with the days"
+    assert [totals[1] - totals[0], totals[2] - totals[1]] == appended[1:], "rows affected are the rows appended"
 
 
 def test_another_key_is_refused_before_a_model_starts_and_the_error_says_who_asked(account: Account) -> None:

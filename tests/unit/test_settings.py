@@ -97,7 +97,7 @@ def test_a_port_is_from_1_to_65535(name: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "hint"),
-    [("Prod", "Did you mean `prod`?"), ("PROD", "Did you mean `prod`?"), ("production", "Did you mean `prod`?"),
+    [("Prod", "Did you mean `prod`?"), ("PROD", "Did you mean `prod`?"), ("prodd", "Did you mean `prod`?"),
      ("staging", "Set it to one of them.")],
 )  # fmt: skip
 def test_a_choice_is_exact_and_a_near_miss_is_named(text: str, hint: str) -> None:

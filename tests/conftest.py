@@ -1,0 +1,105 @@
+"""Fixtures for all tests, and the rule for real parts that a machine lacks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.support.browser import open_page
+from tests.support.parts import MissingPart
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.stack import Stack, StartStack
+
+# Bytecode is what makes the second process of a test start in a third of the time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@contextmanager
+def _skipped_without_its_parts() -> Iterator[None]:
+    """A part that this machine lacks skips the test, with the reason in pytest's summary; on CI it fails it."""
+    try:
+        yield
+    except MissingPart as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"with CI=true nothing may be missing: {missing}", pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    with _skipped_without_its_parts():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    with _skipped_without_its_parts():
+        return (yield)
+
+
+def _new_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="apollo-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path, for stacks: pytest's own are too long for the unix sockets below them."""
+    yield from _new_folder()
+
+
+@pytest.fixture(scope="module")
+def module_folder() -> Iterator[Path]:
+    """The same for what the tests of a module share."""
+    yield from _new_folder()
+
+
+def _start_stacks(request: pytest.FixtureRequest) -> Iterator[StartStack]:
+    started: list[Stack] = []
+    failed_before = request.session.testsfailed
+
+    def start(environ: Mapping[str, str], **options: object) -> Stack:
+        stack = Stack.start(environ, **options)  # type: ignore[arg-type]
+        started.append(stack)
+        return stack
+
+    yield start
+    for stack in started:
+        stack.kill()
+        if request.session.testsfailed > failed_before:
+            sys.stderr.write(f"{stack.said}\n{stack.logs}\n")  # pytest shows it with the failure
+
+
+@pytest.fixture
+def start_stack(request: pytest.FixtureRequest) -> Iterator[StartStack]:
+    """Starts `apollo dev` in an environment; every one is stopped after the test."""
+    yield from _start_stacks(request)
+
+
+@pytest.fixture(scope="module")
+def start_shared_stack(request: pytest.FixtureRequest) -> Iterator[StartStack]:
+    """The same, stopped after the module's last test."""
+    yield from _start_stacks(request)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of a real browser."""
+    with open_page() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A real Postgres."""
+    with running_postgres() as running:
+        yield running

@@ -19,7 +19,7 @@ from dagster_apollo.dbt.dagster_dbt_internals import (
     build_dbt_specs,
     select_unique_ids,
 )
-from dagster_apollo.dbt.manifest import selection_names
+from dagster_apollo.dbt.manifest import runs, selection_names
 from dagster_apollo.dbt.results import connection_refused, held_to_selection, read_results
 from dagster_apollo.dbt.stream import DagsterDbtEvent, DbtEvents
 from dagster_apollo.dbt.translation import TenantTranslator
@@ -102,6 +102,8 @@ def _build(
     everything: bool,
 ) -> Iterator[DagsterDbtEvent]:
     """One `dbt build`; before it a `dbt seed`, where sources are filled by seeds that dbt does not know to be first."""
+    if everything:  # also what is no asset's check
+        selected = {*selected, *manifest["apollo"]["unattached_tests"]}
     seeds_first = workspace.tenant.config.seeds_first
     hidden = manifest["apollo"]["seeds_first"]
     if seeds_first or (seeds_first is None and hidden):
@@ -111,12 +113,11 @@ def _build(
                 context, workspace, manifest, translator, seeds, arguments.seed(_select(wanted, manifest, seeds))
             )
             selected = set(selected) - seeds
-            if everything:  # also what is no asset's check
-                selected |= set(manifest["apollo"]["unattached_tests"])
-            everything = False
     if selected:
-        # Said, not left out: a project's default selector would narrow a bare `dbt build`.
-        chosen = replace(wanted, select=["fqn:*"]) if everything else _select(wanted, manifest, selected)
+        # Said, not left out: a project's default selector would narrow a bare `dbt build`. And not said where there is
+        # something else that it would run: seeds that are loaded, tests on sources that have an op of their own.
+        said = everything and set(selected) == {key for key, node in manifest["nodes"].items() if runs(node)}
+        chosen = replace(wanted, select=["fqn:*"]) if said else _select(wanted, manifest, selected)
         yield from invoke(context, workspace, manifest, translator, selected, arguments.build(chosen))
 
 

@@ -65,7 +65,8 @@ def slim(manifest: Mapping[str, Any]) -> dict[str, Any]:
     nodes = {
         unique_id: _slim_node(node)
         for unique_id, node in manifest["nodes"].items()
-        if node["resource_type"] in (*ASSET_TYPES, "test")
+        # A test that refers to a disabled model stays among the nodes, disabled; dbt never runs it.
+        if node["resource_type"] in (*ASSET_TYPES, "test") and node["config"].get("enabled", True)
     }
     sources = {unique_id: _slim_node(node) for unique_id, node in manifest["sources"].items()}
     nodes |= {UNIT_TEST_PREFIX + key: _unit_test_node(key, test) for key, test in manifest["unit_tests"].items()}
@@ -123,6 +124,11 @@ def is_asset(node: Mapping[str, Any]) -> bool:
     return node["resource_type"] in ASSET_TYPES and node["config"].get("materialized") != "ephemeral"
 
 
+def runs(node: Mapping[str, Any]) -> bool:
+    """Whether `dbt build` has a result for a node: not for an ephemeral model."""
+    return node["resource_type"] == "test" or is_asset(node)
+
+
 def relation(node: Mapping[str, Any]) -> tuple[str, str, str]:
     """The table that a node writes or a source reads, folded as warehouses compare names."""
     name = node.get("identifier") or node.get("alias") or node["name"]
@@ -138,7 +144,7 @@ def _slim_node(node: Mapping[str, Any]) -> Node:
     kept: Node = {key: node[key] for key in _NODE_FIELDS if node.get(key) is not None}
     config = node.get("config") or {}
     kept["config"] = {key: value for key, value in config.items() if value and key not in _CONFIG_LEFT_OUT}
-    kept["config"]["enabled"] = True  # dbt's selection passes over what does not say so; disabled nodes stand elsewhere
+    kept["config"]["enabled"] = True  # dbt's selection passes over what does not say so
     if (version := node.get("version")) is not None:
         kept |= {"is_versioned": True, "is_latest_version": version == node.get("latest_version")}
     kept.setdefault("meta", {})
@@ -331,6 +337,15 @@ def selection_names(manifest: Mapping[str, Any], unique_ids: Iterable[str]) -> l
             word = f"{word[:-1]}[{word[-1]}]"
         words.append(f"fqn:{word}")
     return sorted(words)
+
+
+def source_selection_names(manifest: Mapping[str, Any], source_ids: Iterable[str]) -> list[str]:
+    """dbt's selection of exactly these sources, which it does not find by fqn."""
+    parts = (
+        [manifest["sources"][source_id][key] for key in ("package_name", "source_name", "name")]
+        for source_id in source_ids
+    )
+    return sorted(f"source:{'.'.join(re.sub(r'[^A-Za-z0-9_-]', '?', part) for part in names)}" for names in parts)
 
 
 def _all_nodes(manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from dagster_dbt import DagsterDbtTranslator
 
 from dagster_apollo.dbt.assets import failure, invoke, unique_id
 from dagster_apollo.dbt.dagster_dbt_internals import DAGSTER_DBT_UNIQUE_ID_METADATA_KEY
-from dagster_apollo.dbt.manifest import dagster_name, selection_names
+from dagster_apollo.dbt.manifest import dagster_name, selection_names, source_selection_names
 from dagster_apollo.dbt.results import connection_refused
 from dagster_apollo.dbt.stream import DagsterDbtEvent, DbtEvents
 from dagster_apollo.dbt.translation import FRESHNESS_CHECK, TenantTranslator
@@ -67,7 +67,7 @@ def freshness_checks(
     )
     def source_freshness(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         wanted = {source_id: key for source_id, key in sources.items() if key in context.selected_asset_check_keys}
-        names = selection_names(manifest, wanted)
+        names = source_selection_names(manifest, wanted)
         with workspace.run_folder(context.run.run_id) as target_path:
             process = workspace.dbt(arguments.freshness(names), target_path)
             events = DbtEvents(manifest, translator, target_path)

@@ -91,7 +91,8 @@ class DbtEvents:
         for result in message.to_default_asset_events(
             manifest=self.manifest,
             dagster_dbt_translator=self.translator,
-            context=context,  # type: ignore[arg-type]  # it asks for what both kinds of context have
+            # A check's own context lacks what is asked of it here.
+            context=context if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context,
             target_path=self.target_path,
         ):
             if isinstance(result, dg.Output):

@@ -106,7 +106,7 @@ def _naming(tenant: str, node: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _tell_checks_apart(manifest: Mapping[str, Any], keys: Mapping[str, dg.AssetKey]) -> None:
-    """Respell checks that an op would not know apart: the output of `a_b` with `c` is named as that of `a` with `b_c`."""
+    """Respell checks that an op would not know apart: `c` on the asset `a_b` has the output of `b_c` on `a`."""
     taken = {key.to_python_identifier() for key in keys.values()}
     for unique_id, node in sorted(manifest["nodes"].items()):
         if node["resource_type"] == "test" and node.get("attached_node"):

@@ -23,7 +23,7 @@ TENANT_VARIABLE = "APOLLO_TENANT"
 @dg.definitions
 def location() -> dg.Definitions:
     """The definitions of the tenant that APOLLO_TENANT names."""
-    return load(os.environ)
+    return load(dict(os.environ))  # a copy: while the tenant's Python is imported, the environment is replaced by it
 
 
 def load(environ: Mapping[str, str]) -> dg.Definitions:

@@ -93,7 +93,7 @@ def build_what_was_never_built(
             ended[tenant] = run["status"]
             if run["status"] != "SUCCESS":
                 say(f"{tenant}: {_why(address, run_id)}\n    {address}/runs/{run_id}")
-            elif wanted[tenant] and _has_job(address, tenant, f"{tenant}__freshness"):
+            elif wanted[tenant] and None in _outcomes(address, tenant) and _has_freshness(address, tenant):
                 running[tenant] = _launch(address, tenant, f"{tenant}__freshness", [])
                 wanted[tenant] = 0
                 told[tenant] = f"{tenant}: started, 0 of 0 built"
@@ -113,12 +113,17 @@ def _never_built(address: str, tenant: str) -> tuple[list[list[str]] | None, int
 
 
 def _checks(address: str, tenant: str) -> str:
-    outcomes = [
+    outcomes = _outcomes(address, tenant)
+    return f"built; {outcomes.count('SUCCEEDED')} of {len(outcomes)} checks passed"
+
+
+def _outcomes(address: str, tenant: str) -> list[str | None]:
+    """Of every check, how it went on what is there now; None for one that was not evaluated."""
+    return [
         (check["executionForLatestMaterialization"] or {}).get("status")
         for node in _asset_nodes(address, tenant) or []
         for check in (node["assetChecksOrError"] or {}).get("checks", [])
     ]
-    return f"built; {outcomes.count('SUCCEEDED')} of {len(outcomes)} checks passed"
 
 
 def _asset_nodes(address: str, tenant: str) -> list[dict[str, Any]] | None:
@@ -128,9 +133,9 @@ def _asset_nodes(address: str, tenant: str) -> list[dict[str, Any]] | None:
     return nodes
 
 
-def _has_job(address: str, tenant: str, job: str) -> bool:
+def _has_freshness(address: str, tenant: str) -> bool:
     query = "query($s: PipelineSelector!) { pipelineOrError(params: $s) { __typename } }"
-    selector = {"pipelineName": job, "repositoryName": _REPOSITORY, "repositoryLocationName": tenant}
+    selector = {"pipelineName": f"{tenant}__freshness", "repositoryName": _REPOSITORY, "repositoryLocationName": tenant}
     return bool(_ask(address, query, {"s": selector})["pipelineOrError"]["__typename"] == "Pipeline")
 
 

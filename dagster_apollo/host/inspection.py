@@ -136,8 +136,8 @@ def _inspect_apart(environ: Mapping[str, str], places: Places, name: str) -> lis
 
 def main(name: str, result: str) -> None:
     """Inspect one tenant and leave what was found in a file: its Python may print."""
-    places = Places.find(os.environ, repository_root())
-    problems = inspect_tenant(os.environ, places, name)
+    environ = dict(os.environ)  # a copy: while the tenant's Python is imported, the environment is replaced by it
+    problems = inspect_tenant(environ, Places.find(environ, repository_root()), name)
     Path(result).write_bytes(orjson.dumps([problem.as_dict() for problem in problems]))
 
 

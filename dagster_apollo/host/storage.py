@@ -18,6 +18,8 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
+from dagster_apollo.dbt.workspace import repository_root
+from dagster_apollo.host.instance import dagster_home
 from dagster_apollo.settings import read
 
 
@@ -50,8 +52,9 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         url = read({"DAGSTER_PG_URI": os.environ.get("DAGSTER_PG_URI", "")}).text("DAGSTER_PG_URI")
         if url:
             return cls(DagsterPostgresStorage(url), inst_data)
-        home = os.environ.get("DAGSTER_HOME") or "."
-        return cls(DagsterSqliteStorage.from_local(os.path.join(home, "storage")), inst_data)
+        # Dagster's own commands, typed in the root with no DAGSTER_HOME, read this too: they see what `make dev` keeps.
+        home = dagster_home(os.environ, repository_root())
+        return cls(DagsterSqliteStorage.from_local(str(home / "storage")), inst_data)
 
     def register_instance(self, instance: DagsterInstance) -> None:
         super().register_instance(instance)

@@ -153,12 +153,10 @@ def evaluated(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
 
 def failures(result: dg.ExecuteInProcessResult) -> str:
     """What the run's failed steps say."""
-    return "\n".join(
-        str(
-            event.step_failure_data.user_failure_data.description
-            if event.step_failure_data.user_failure_data
-            else event.message
-        )
-        for event in result.all_events
-        if event.is_step_failure
-    )
+    told = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            own = data.user_failure_data.description if data.user_failure_data else None
+            told.append(own or (data.error.to_string() if data.error else event.message or ""))
+    return "\n".join(told)

@@ -106,7 +106,9 @@ def test_a_shell_without_bytecode_is_noted(places: Places) -> None:
 
 def test_variables_that_are_wrong_misspelt_or_nobodys_are_told(places: Places) -> None:
     found = check(
-        "environment", {"DBT_TARGET": "prd", "SNOWFLAKE_ACOUNT": SECRET, "SHPO__SNOWFLAKE_PRIVATE_KEY_PEM": SECRET}, places
+        "environment",
+        {"DBT_TARGET": "prd", "SNOWFLAKE_ACOUNT": SECRET, "SHPO__SNOWFLAKE_PRIVATE_KEY_PEM": SECRET},
+        places,
     )
 
     assert {where: problem.severity for where, problem in found.items()} == {

@@ -63,7 +63,9 @@ class Webserver:
             "opNames": [] if name == "source" else ["own_asset" if name == "python" else f"{tenant}__dbt_build"],
             "assetMaterializations": [{"runId": "x"}] if built else [],
             "assetChecksOrError": {
-                "checks": [{"name": "c", "executionForLatestMaterialization": {"status": "SUCCEEDED"} if built else None}]
+                "checks": [
+                    {"name": "c", "executionForLatestMaterialization": {"status": "SUCCEEDED"} if built else None}
+                ]
             },
         }
 

@@ -150,9 +150,7 @@ def test_models_that_read_what_the_other_writes_make_no_circle() -> None:
     )
 
     parents = {key: entry["depends_on"]["nodes"] for key, entry in kept["nodes"].items()}
-    assert not (
-        parents["model.shop.one"] == ["model.shop.other"] and parents["model.shop.other"] == ["model.shop.one"]
-    )
+    assert not (parents["model.shop.one"] == ["model.shop.other"] and parents["model.shop.other"] == ["model.shop.one"])
 
 
 def test_a_parent_that_is_disabled_is_no_parent() -> None:
@@ -285,7 +283,9 @@ def test_a_model_beside_a_folder_of_its_name_is_selected_alone() -> None:
 
 
 def test_what_the_selection_syntax_would_read_otherwise_is_masked() -> None:
-    kept = slim(manifest(node("test", "t", ["model.shop.a"], fqn=["shop", "sums to +1, *really* @ 50%:x"]), node("model", "a")))
+    kept = slim(
+        manifest(node("test", "t", ["model.shop.a"], fqn=["shop", "sums to +1, *really* @ 50%:x"]), node("model", "a"))
+    )
 
     [word] = selection_names(kept, ["test.shop.t"])
     assert word == "fqn:shop.sums?to??1???really????50??x"

@@ -79,7 +79,8 @@ def test_a_project_may_lie_below_the_folder_that_is_copied(tenants_dir: Path, tm
 
 
 @pytest.mark.parametrize(
-    "name", ["", "_hidden", ".hidden", "a/b", "../a", "a\\b", "my-shop", "my shop", "2fast", "a__b", "ä", "x" * 61, "a\n"]
+    "name",
+    ["", "_hidden", ".hidden", "a/b", "../a", "a\\b", "my-shop", "my shop", "2fast", "a__b", "ä", "x" * 61, "a\n"],
 )
 def test_a_name_that_no_tenant_may_have_is_refused(tenants_dir: Path, name: str) -> None:
     told = refusal(tenants_dir, name)

@@ -321,7 +321,8 @@ def test_two_tenants_on_one_account_are_in_one_place_and_two_duckdb_files_are_no
 
     assert profile_of(tmp_path, environ).place == profile_of(tmp_path, {**environ, "DBT_TARGET": "prod"}).place
     assert (
-        profile_of(tmp_path, {**environ, "SNOWFLAKE_ACCOUNT": "ACME-NORTH"}).place == profile_of(tmp_path, environ).place
+        profile_of(tmp_path, {**environ, "SNOWFLAKE_ACCOUNT": "ACME-NORTH"}).place
+        == profile_of(tmp_path, environ).place
     )
     assert profile_of(tmp_path, {**environ, "SNOWFLAKE_ACCOUNT": "b"}).place != profile_of(tmp_path, environ).place
     assert profile_of(tmp_path, {}).place == "/state/warehouse/local/shop.duckdb"

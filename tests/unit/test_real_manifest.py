@@ -57,7 +57,9 @@ def test_the_lineage_goes_through_sources_that_seeds_fill(whisky: Workspace, def
     assert filled
     assert set(filled.values()) <= {key for key in load_prepared(whisky)["nodes"] if key.startswith("seed.")}
     assert not [key for key in graph.external_asset_keys if "raw" in key.path], "the lineage would end twice"
-    readers = {key for seed in ("raw_brands", "raw_skus") for key in graph.get(dg.AssetKey([TENANT, "raw", seed])).child_keys}
+    readers = {
+        key for seed in ("raw_brands", "raw_skus") for key in graph.get(dg.AssetKey([TENANT, "raw", seed])).child_keys
+    }
     assert dg.AssetKey([TENANT, "staging", "stg_skus"]) in readers
 
 

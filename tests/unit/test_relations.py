@@ -76,5 +76,7 @@ def test_a_schema_that_comes_out_empty_or_half_is_told_on_snowflake() -> None:
 def test_where_there_is_nothing_to_be_said_nothing_is_said() -> None:
     ephemeral = node("model", "e", schema="", config={"materialized": "ephemeral"})
 
-    assert schema_problems("shop", kept(ephemeral, node("test", "t", schema="_dbt_test__audit"), node("model", "a"))) == []
+    assert (
+        schema_problems("shop", kept(ephemeral, node("test", "t", schema="_dbt_test__audit"), node("model", "a"))) == []
+    )
     assert schema_problems("shop", kept(node("model", "a", schema=""), adapter="duckdb")) == []

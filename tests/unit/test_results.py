@@ -68,7 +68,11 @@ def test_a_unit_test_is_found_by_dbts_own_id() -> None:
 
 
 def test_what_was_skipped_is_told_after_what_failed() -> None:
-    found = {**result("model.shop.b", "skipped"), **result("model.shop.a", "error", "no"), **result("seed.shop.s", "success")}
+    found = {
+        **result("model.shop.b", "skipped"),
+        **result("model.shop.a", "error", "no"),
+        **result("seed.shop.s", "success"),
+    }
 
     assert held(["model.shop.b", "seed.shop.s", "model.shop.a"], found, returncode=1) == [
         "model a: no. See models/a.sql.",
@@ -97,9 +101,7 @@ def test_nothing_selected_and_nothing_done_is_well() -> None:
 def test_when_dbt_dies_before_it_began_its_words_are_told_once() -> None:
     errors = ["Compilation Error\n  in model a", "Compilation Error\n  in model a", "and more"]
 
-    assert held(["model.shop.a"], {}, errors, 2) == [
-        "dbt: Compilation Error in model a and more. See the run's log."
-    ]
+    assert held(["model.shop.a"], {}, errors, 2) == ["dbt: Compilation Error in model a and more. See the run's log."]
 
 
 @pytest.mark.parametrize("returncode", [1, 2, -9, 137])
@@ -125,9 +127,7 @@ def test_a_process_that_ended_well_without_results_built_nothing() -> None:
 def test_a_hook_that_failed_fails_the_run() -> None:
     found = {**result("model.shop.a", "success"), **result("operation.shop.shop-on-run-end-0", "error", "no grant")}
 
-    assert held(["model.shop.a"], found, [], 1) == [
-        "operation.shop.shop-on-run-end-0: no grant. See the run's log."
-    ]
+    assert held(["model.shop.a"], found, [], 1) == ["operation.shop.shop-on-run-end-0: no grant. See the run's log."]
 
 
 def test_a_long_list_and_a_long_message_are_cut() -> None:

@@ -74,7 +74,9 @@ def test_without_a_schedule_the_jobs_are_there_to_be_launched(tmp_path: Path) ->
 
 
 def test_a_selection_is_what_the_job_builds(tmp_path: Path) -> None:
-    workspace = open_shop(tmp_path, config="warehouse: duckdb\nschedule: {select: 'fqn:shop.marts', exclude: broken+}\n")
+    workspace = open_shop(
+        tmp_path, config="warehouse: duckdb\nschedule: {select: 'fqn:shop.marts', exclude: broken+}\n"
+    )
     kept = shop_slim()
     build = dbt_assets(workspace, kept, TenantTranslator("shop", kept))
     assert build is not None

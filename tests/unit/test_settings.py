@@ -80,7 +80,9 @@ def test_an_integer_is_digits_within_its_bounds(text: str, number: int) -> None:
     assert read({"DBT_THREADS": text}).integer("DBT_THREADS") == number
 
 
-@pytest.mark.parametrize("text", ["0", "257", "-1", "+4", "4.0", "1e2", "0x10", "four", "4 8", "٤", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "text", ["0", "257", "-1", "+4", "4.0", "1e2", "0x10", "four", "4 8", "٤", "99999999999999999999"]
+)
 def test_an_integer_that_is_none_or_out_of_bounds_is_refused(text: str) -> None:
     [problem] = problems_of({"DBT_THREADS": text})
 

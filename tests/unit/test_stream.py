@@ -183,7 +183,15 @@ def test_what_a_person_would_read_is_printed_and_debug_lines_are_not(
 
 
 def test_a_line_that_is_no_event_is_printed_and_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = ["Traceback (most recent call last):", '  File "x.py", line 1', "ImportError: no dbt", "", "[1, 2]", "7", "{}"]
+    lines = [
+        "Traceback (most recent call last):",
+        '  File "x.py", line 1',
+        "ImportError: no dbt",
+        "",
+        "[1, 2]",
+        "7",
+        "{}",
+    ]
 
     assert told(lines, tmp_path).errors == ["ImportError: no dbt", "[1, 2]", "7", "{}"]
     assert "ImportError: no dbt" in capsys.readouterr().out

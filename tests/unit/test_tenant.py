@@ -177,7 +177,9 @@ def test_a_wrong_field_is_named_with_what_would_be_right(
     assert "hunter2" not in str(problem)
 
 
-@pytest.mark.parametrize("name", ["API_TOKEN", "my_password", "DBT_ENV_SECRET_X", "SNOWFLAKE_PRIVATE_KEY_PEM", "aws_access_key"])
+@pytest.mark.parametrize(
+    "name", ["API_TOKEN", "my_password", "DBT_ENV_SECRET_X", "SNOWFLAKE_PRIVATE_KEY_PEM", "aws_access_key"]
+)
 def test_a_secret_in_tenant_yaml_is_refused_and_not_shown(tmp_path: Path, name: str) -> None:
     tenant_folder(tmp_path, f"environment: {{{name}: hunter2}}\n")
 
@@ -188,7 +190,9 @@ def test_a_secret_in_tenant_yaml_is_refused_and_not_shown(tmp_path: Path, name: 
 
 
 def test_all_that_is_wrong_with_a_folder_is_told_together(tmp_path: Path) -> None:
-    folder = tenant_folder(tmp_path, "warehouse: x\nretries: {count: 99}\nfoo: 1\n", project="name: 7\nmodel-paths: ['..']\n")
+    folder = tenant_folder(
+        tmp_path, "warehouse: x\nretries: {count: 99}\nfoo: 1\n", project="name: 7\nmodel-paths: ['..']\n"
+    )
     (tmp_path / "elsewhere.sql").write_text("select 1")
     (folder / "linked.sql").symlink_to(tmp_path / "elsewhere.sql")
 

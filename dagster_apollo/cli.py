@@ -16,10 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dagster_apollo import environment
-from dagster_apollo.dbt.workspace import Places, open_workspace, repository_root
+from dagster_apollo.dbt.workspace import Places, open_workspace, read_tenant, repository_root
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError
-from dagster_apollo.settings import read
-from dagster_apollo.tenant import chosen_names, load_tenant, tenant_names
+from dagster_apollo.tenant import chosen_names, tenant_names
 from dagster_apollo.warehouse.profiles import snowflake_key
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dagster OSS for many dbt tenants.")
@@ -125,9 +124,7 @@ def tenant_list(as_json: JsonOption = False) -> None:
     problems: list[Problem] = []
     for name in tenant_names(places.tenants_dir):
         try:
-            tenant = load_tenant(places.tenants_dir, name)
-            own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
-            values = read(own, name, tenant.connection_settings())
+            tenant, values = read_tenant(environ, places, name)
         except ProblemsError as error:
             problems += error.problems
             rows.append(
@@ -220,9 +217,7 @@ def keys_check(names: TenantsArgument = None, as_json: JsonOption = False) -> No
     problems: list[Problem] = []
     for name in _names(places, environ, names):
         try:
-            tenant = load_tenant(places.tenants_dir, name)
-            own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
-            values = read(own, name, tenant.connection_settings())
+            tenant, values = read_tenant(environ, places, name)
         except ProblemsError as error:
             problems += error.problems
             continue

@@ -10,9 +10,9 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 
-from dagster_apollo import environment
-from dagster_apollo.dbt.workspace import Places, open_workspace
+from dagster_apollo.dbt.workspace import Places, open_workspace, read_tenant
 from dagster_apollo.errors import Problem, ProblemsError
+from dagster_apollo.host.instance import database_problems
 from dagster_apollo.settings import Values, colliding_prefixes, read, shared_problems, suspicious_variables
 from dagster_apollo.tenant import Tenant, load_tenant, tenant_names
 from dagster_apollo.warehouse.connection import connection_problems
@@ -119,27 +119,14 @@ def _database(environ: Mapping[str, str], places: Places) -> list[Problem]:
     if not url:
         remedy = "Set it for anything but a laptop."
         return [Problem("DAGSTER_PG_URI", "is not set: Dagster keeps its records in SQLite", remedy, "note")]
-    from sqlalchemy import create_engine, exc
-
-    engine = create_engine(url, connect_args={"connect_timeout": 5})
-    shown = engine.url.render_as_string(hide_password=True)
-    try:
-        with engine.connect():
-            return []
-    except exc.SQLAlchemyError as error:
-        told = " ".join(str(getattr(error, "orig", error)).split())
-        return [Problem("DAGSTER_PG_URI", f"{shown} cannot be used: {told}", "Check host, name, user and password.")]
-    finally:
-        engine.dispose()
+    return database_problems(url)
 
 
 def _on_snowflake(environ: Mapping[str, str], places: Places) -> list[tuple[Tenant, Values]]:
     found = []
-    names = tenant_names(places.tenants_dir)
-    for name in names:
+    for name in tenant_names(places.tenants_dir):
         try:
-            tenant = load_tenant(places.tenants_dir, name)
-            values = read(environment.for_tenant(environ, name, names), name, tenant.connection_settings())
+            tenant, values = read_tenant(environ, places, name)
         except ProblemsError:
             continue  # the tenants' check says so
         if tenant.config.warehouse == "snowflake":

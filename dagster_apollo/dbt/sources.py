@@ -3,7 +3,7 @@
 No `from __future__ import annotations` here: Dagster reads the annotations of an op as objects.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -82,7 +82,7 @@ def freshness_checks(
                 raise failure([problem]) from None
         told_of = {result["unique_id"]: result for result in results}
         for source_id, key in wanted.items():
-            yield _freshness_result(key, told_of.get(source_id))
+            yield _freshness_result(key, told_of.get(source_id), events.errors)
 
     return source_freshness
 
@@ -92,14 +92,18 @@ def _has_freshness(source: Mapping[str, Any]) -> bool:
     return any((criteria.get(level) or {}).get("count") for level in ("warn_after", "error_after"))
 
 
-def _freshness_result(key: dg.AssetCheckKey, result: Mapping[str, Any] | None) -> dg.AssetCheckResult:
+def _freshness_result(
+    key: dg.AssetCheckKey, result: Mapping[str, Any] | None, errors: Sequence[str]
+) -> dg.AssetCheckResult:
     status = str(result["status"]) if result else "runtime error"
     metadata: dict[str, Any] = {"status": status}
     if result and "max_loaded_at" in result:
         metadata["max_loaded_at"] = result["max_loaded_at"]
         metadata["age_seconds"] = float(result["max_loaded_at_time_ago_in_s"])
     else:
-        metadata["error"] = str((result or {}).get("error") or "dbt reported nothing about this source")
+        # dbt logs what went wrong and leaves it out of its results.
+        told = (result or {}).get("error") or " ".join(" ".join(errors).split())
+        metadata["error"] = str(told or "dbt reported nothing about this source")
     return dg.AssetCheckResult(
         passed=status == "pass",
         asset_key=key.asset_key,

@@ -113,6 +113,21 @@ class Workspace:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def read_tenant(environ: Mapping[str, str], places: Places, name: str) -> tuple[Tenant, Values]:
+    """A tenant's folder, and the settings as the tenant sees them.
+
+    Raises:
+        TenantError: the folder cannot be served.
+        SettingsError: a setting cannot be read.
+    """
+    tenant = load_tenant(places.tenants_dir, name)
+    everyone = tenant_names(places.tenants_dir)
+    if rivals := [other for pair in colliding_prefixes(everyone) if name in pair for other in pair if other != name]:
+        what = f"its variables' prefix collides with that of tenants/{', tenants/'.join(rivals)}"
+        raise TenantError([Problem(f"tenants/{name}", what, "Rename one of the folders.")])
+    return tenant, read(environ, name, tenant.connection_settings())
+
+
 def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, parse_only: bool = False) -> Workspace:
     """Read a tenant's folder and settings, check its key, and write its profile.
 
@@ -126,13 +141,8 @@ def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, par
         TenantError: the folder cannot be served.
         SettingsError: the tenant's settings or its key are not right.
     """
-    tenant = load_tenant(places.tenants_dir, name)
-    everyone = tenant_names(places.tenants_dir)
-    if rivals := [other for pair in colliding_prefixes(everyone) if name in pair for other in pair if other != name]:
-        what = f"its variables' prefix collides with that of tenants/{', tenants/'.join(rivals)}"
-        raise TenantError([Problem(f"tenants/{name}", what, "Rename one of the folders.")])
-    own = environment.for_tenant(environ, name, everyone)
-    values = read(own, name, tenant.connection_settings())
+    tenant, values = read_tenant(environ, places, name)
+    own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
     profile = build_profile(tenant, values, places.state_dir, parse_only=parse_only)
     for target in ("local", "dev", "prod"):
         if not parse_only and (tenant.config.warehouse == "duckdb" or target == "local"):

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dagster_apollo import environment
-from dagster_apollo.dbt.workspace import Places
+from dagster_apollo.dbt.workspace import Places, read_tenant
 from dagster_apollo.errors import KeyPairError, Problem, SettingsError
-from dagster_apollo.settings import read
-from dagster_apollo.tenant import load_tenant, tenant_names
 from dagster_apollo.warehouse.connection import RefusedError, login
 from dagster_apollo.warehouse.keypair import read_private_key
 from dagster_apollo.warehouse.profiles import snowflake_key
@@ -29,9 +26,7 @@ def rotate(
     Raises:
         SettingsError, KeyPairError: the tenant's settings, its key or its slots do not allow a rotation.
     """
-    tenant = load_tenant(places.tenants_dir, name)
-    own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
-    values = read(own, name, tenant.connection_settings())
+    tenant, values = read_tenant(environ, places, name)
     key, problems = snowflake_key(tenant, values)
     if problems or key is None:
         raise SettingsError(problems, f"the Snowflake settings of {name} are not right")

@@ -27,7 +27,7 @@ seen, threads = [], set(threading.enumerate())
 
 
 def ours(through_others):
-    """The line of ours that did it: by itself, or also through a dependency that it called."""
+    # The line of ours that did it: by itself, or also through a dependency that it called.
     frame = sys._getframe(2)
     while frame:
         module = frame.f_globals.get("__name__", "")
@@ -70,8 +70,8 @@ class Watched(dict):
 
 
 EFFECTS = {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "socket.connect",
-           "socket.bind", "socket.getaddrinfo", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.chmod", "os.putenv",
-           "os.unsetenv", "os.symlink", "os.link", "shutil.copyfile", "shutil.rmtree", "tempfile.mkstemp",
+           "socket.bind", "socket.getaddrinfo", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.chmod",
+           "os.putenv", "os.unsetenv", "os.symlink", "os.link", "shutil.copyfile", "shutil.rmtree", "tempfile.mkstemp",
            "tempfile.mkdtemp", "sqlite3.connect", "os.kill", "os.listdir", "os.scandir"}
 
 

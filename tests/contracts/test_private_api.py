@@ -19,9 +19,7 @@ from tests.support.package_source import Import, Module, modules_of
 
 ADAPTERS = {"dagster_apollo.dbt.dagster_dbt_internals", "dagster_apollo.host.storage"}
 # What a dagster library says is public: its package itself.
-_PUBLIC = {
-    "dagster", "dagster_dbt", "dagster_graphql", "dagster_postgres", "dagster_webserver", "dagster_docker", "dagster_k8s",
-}  # fmt: skip
+_PUBLIC = {"dagster", "dagster_dbt", "dagster_graphql", "dagster_postgres", "dagster_webserver"}
 
 
 def is_private(entry: Import) -> bool:
@@ -34,8 +32,8 @@ def is_private(entry: Import) -> bool:
 
 def moved(what: str) -> str:
     return (
-        f"{what}. dagster {dagster.__version__}, dagster-dbt {dagster_dbt.__version__}: what we rely on has moved; mend the "
-        f"adapter that uses it ({', '.join(sorted(ADAPTERS))})"
+        f"{what}. dagster {dagster.__version__}, dagster-dbt {dagster_dbt.__version__}: what we rely on has moved; "
+        f"mend the adapter that uses it ({', '.join(sorted(ADAPTERS))})"
     )
 
 

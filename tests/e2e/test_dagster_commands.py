@@ -68,6 +68,7 @@ def test_its_development_server_answers_and_loads_the_tenants(
     port = str(free_port())
     stack = start_stack({**environ, "PORT": port}, command=[program, "dev", "-h", "127.0.0.1", "-p", port])
     stack.wait_until_it_says(f"Serving dagster-webserver on http://127.0.0.1:{port}")
+    wait_until(stack.answers, "it answers on its port")  # it says so a moment before
     wait_until(lambda: LOCATION in stack.webserver.locations(), "the location is there")
     assert stack.webserver.locations() == {LOCATION: None}
     assert ASSET in stack.webserver.assets(LOCATION)
@@ -76,7 +77,7 @@ def test_its_development_server_answers_and_loads_the_tenants(
 
 
 def _untracked() -> set[str]:
-    """What git sees in the root that is not committed, new folders among it; other folders are other people's work."""
+    """What lies in the root that git neither has nor ignores."""
     told = subprocess.run(
         ["git", "status", "--short", "--untracked-files=normal"],
         cwd=REPOSITORY,

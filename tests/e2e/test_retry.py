@@ -48,7 +48,7 @@ def test_a_run_that_is_killed_is_taken_up_by_itself_and_only_the_rest_is_built(
     assert run is not None
     for process in (run, dbt) if killed == "the run and its dbt" else (run,):
         process.kill()
-    wait_until(lambda: not dbt.is_running() or dbt.status() == psutil.STATUS_ZOMBIE, "dbt ends with its run")
+    wait_until(lambda: not dbt.is_running() or dbt.status() == psutil.STATUS_ZOMBIE, "dbt ends with its run", 60)
     gate.forget()
     gate.open()
     assert stack.webserver.wait_for_run(run_id)["status"] == "FAILURE"

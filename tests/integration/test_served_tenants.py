@@ -72,7 +72,7 @@ ODD_NAMES = {
             'create schema if not exists raw; create table if not exists raw."GROUP" as select 1 as id',
             'create schema if not exists "<env> raw"; '
             'create table if not exists "<env> raw"."GROUP" as select 1 as id; '
-            'create table if not exists "<env> raw"."daily-sales 2024.v1" as select 1 as id, now()::timestamp as at',
+            'create table if not exists "<env> raw"."daily-sales 2024.v1" as select 1 as id, now()::timestamp as loaded_at',
         ],
         packages_install_path="packages of others",
         flags={"require_resource_names_without_spaces": False},
@@ -97,7 +97,7 @@ sources:
     quoting: {schema: true, identifier: true}
     tables:
       - name: daily-sales 2024.v1
-        config: {loaded_at_field: at, freshness: {warn_after: {count: 1, period: day}}}
+        config: {loaded_at_field: loaded_at, freshness: {warn_after: {count: 1, period: day}}}
         columns: [{name: id, data_tests: [not_null]}]
       - name: nobody reads-this
         identifier: GROUP

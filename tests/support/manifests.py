@@ -1,4 +1,4 @@
-"""Small manifests in dbt's own form, written by hand for what no small project shows: odd names, collisions, circles."""
+"""Small manifests in dbt's own form, by hand, for what no small project shows: odd names, collisions, circles."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Module:
     def needs(self, known: set[str]) -> set[str]:
         """Which of the known modules it imports."""
         named = {f"{entry.module}.{entry.name}" for entry in self.imports} | {entry.module for entry in self.imports}
-        return {name for name in named if name in known and name != self.name and not name == PACKAGE}
+        return {name for name in named if name in known and name != self.name and name != PACKAGE}
 
 
 def modules_of(package: str = PACKAGE, root: Path | None = None) -> dict[str, Module]:

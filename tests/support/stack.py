@@ -116,6 +116,11 @@ class Stack:
         """Wait until it serves and everything that was never built is built."""
         return self.wait_until_it_says("ready:")
 
+    def answers(self) -> bool:
+        """Whether anything listens on its port."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(self.environ["PORT"]))) == 0
+
     def processes(self) -> list[psutil.Process]:
         """All that live and came of it."""
         found = []
@@ -138,8 +143,7 @@ class Stack:
         assert [process.cmdline() for process in self.processes()] == []
         temporary = Path(self.environ["TMPDIR"])
         assert [path.name for path in temporary.iterdir() if path.name.startswith("apollo-sockets")] == []
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", int(self.environ["PORT"]))) != 0
+        assert not self.answers()
 
     def kill(self) -> None:
         """Leave nothing behind, whatever the test did."""

@@ -174,9 +174,10 @@ def test_a_run_that_cannot_be_launched_is_told(refusal: dict[str, Any], told: st
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_a_webserver_that_cannot_answer_is_told(status: int) -> None:
-    with canned_http(lambda *_: (status, {"errors": [{"message": "no schema"}]})) as port:
-        with pytest.raises(HostError, match="the webserver cannot answer: .*no schema"):
-            build_what_was_never_built(f"http://127.0.0.1:{port}", ["shop"], lambda _: None, lambda: None)
+    refusing = canned_http(lambda *_: (status, {"errors": [{"message": "no schema"}]}))
+
+    with refusing as port, pytest.raises(HostError, match=r"the webserver cannot answer: .*no schema"):
+        build_what_was_never_built(f"http://127.0.0.1:{port}", ["shop"], lambda _: None, lambda: None)
 
 
 def test_watching_ends_with_the_stack() -> None:

@@ -88,6 +88,14 @@ def test_a_selection_is_what_the_job_builds(tmp_path: Path) -> None:
     assert {key.path[-1] for key in job.asset_layer.executable_asset_keys} == {"customer_totals", "order_log"}
 
 
+@pytest.mark.parametrize("selection", ["nosuchmethod:x", "selector:nobody"])
+def test_a_selection_that_dbt_cannot_read_is_told_where_it_stands(tmp_path: Path, selection: str) -> None:
+    with pytest.raises(TenantError) as refused:
+        schedules_of(tmp_path, f"schedule: {{select: '{selection}'}}\n")
+
+    assert [problem.where for problem in refused.value.problems] == ["tenants/shop/tenant.yaml: schedule"]
+
+
 @pytest.mark.parametrize("cron", ["every day", "61 * * * *", "* * * *", ""])
 def test_a_cron_line_that_cannot_be_read_is_told_where_it_stands(tmp_path: Path, cron: str) -> None:
     with pytest.raises(TenantError) as refused:

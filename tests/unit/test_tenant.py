@@ -124,10 +124,10 @@ def test_the_profile_is_the_one_that_the_project_asks_for(tmp_path: Path, projec
 @pytest.mark.parametrize(
     ("content", "where", "what", "remedy"),
     [
-        ("warehose: duckdb", ": warehose", "there is no such field", "Did you mean `warehouse`? Known are: description, "),
+        ("warehose: duckdb", ": warehose", "there is no such field", "Did you mean `warehouse`? Known are: "),
         ("snowflake: {acount: x}", ": snowflake.acount", "there is no such field",
          "Did you mean `account`? Known are: account, user, role, warehouse, database."),
-        ("snowflake: {password: hunter2}", ": snowflake.password", "there is no such field", "Known are: account, user"),
+        ("snowflake: {password: hunter2}", ": snowflake.password", "there is no such field", "Known are: account, "),
         ("schedule: {crn: x}", ": schedule.crn", "there is no such field", "Did you mean `cron`? Known are: cron, "),
         ("retries: {max: 1}", ": retries.max", "there is no such field", "Known are: count, after_failure."),
         ("warehouse: bigquery", ": warehouse", "input should be 'snowflake' or 'duckdb'", "docs/tenants.md"),
@@ -161,7 +161,7 @@ def test_the_profile_is_the_one_that_the_project_asks_for(tmp_path: Path, projec
         ("just words", "", "holds a str, not fields", "Write `field: value` lines."),
         ("a: [1\nb: 2", ", line 2, column 2", "is not valid YAML: expected ',' or ']'", "Mend the file."),
         ("a: b: c", ", line 1, column 5", "is not valid YAML: mapping values are not allowed here", "Mend the file."),
-        ("a: !!python/object:os.system {}", ", line 1, column 4", "is not valid YAML: could not determine a constr", "M"),
+        ("a: !!python/object:os.system {}", ", line 1, column 4", "is not valid YAML: could not determine", "Mend"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named_with_what_would_be_right(

@@ -17,7 +17,6 @@ import dagster as dg
 
 from dagster_apollo import environment
 from dagster_apollo.dbt.assets import dbt_assets, unique_id
-from dagster_apollo.dbt.dagster_dbt_internals import select_unique_ids
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.relations import schema_problems
 from dagster_apollo.dbt.sources import freshness_checks, remaining_tests, source_specs
@@ -26,7 +25,7 @@ from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repo
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError, TenantError
 from dagster_apollo.schedules import build_schedules
 from dagster_apollo.settings import read
-from dagster_apollo.tenant import TENANT_FILE, Tenant, chosen_names, tenant_names
+from dagster_apollo.tenant import chosen_names, tenant_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
 
 
@@ -42,14 +41,15 @@ def tenant_definitions(workspace: Workspace, manifest: Mapping[str, Any], enviro
         TenantError: when what the folder declares cannot be served.
     """
     tenant = workspace.tenant
-    if problems := [*schema_problems(tenant.name, manifest), *_schedule_problems(tenant, manifest)]:
+    if problems := schema_problems(tenant.name, manifest):
         raise TenantError(problems, f"the tenant {tenant.name} cannot be served")
     translator = TenantTranslator(tenant.name, manifest, tenant.config.owner)
     build = dbt_assets(workspace, manifest, translator)
     covered = {unique_id(spec) for spec in build.check_specs} if build else set()
     freshness = freshness_checks(workspace, manifest, translator)
     tests = remaining_tests(workspace, manifest, translator, covered)
-    schedules, jobs = build_schedules(tenant, workspace.values.target, build, freshness) if build else ([], [])
+    target = workspace.values.target
+    schedules, jobs = build_schedules(tenant, target, manifest, build, freshness) if build else ([], [])
     ours = dg.Definitions(
         assets=[*([build] if build else []), *source_specs(manifest, translator)],
         asset_checks=[checks for checks in (freshness, tests) if checks],
@@ -132,21 +132,6 @@ def _merged(tenant: str, ours: dg.Definitions, own: dg.Definitions) -> dg.Defini
         problem = Problem(where, f"the key of {', '.join(foreign[:3])} does not begin with {tenant}", remedy)
         raise TenantError([problem], f"the tenant {tenant} cannot be served")
     return merged
-
-
-def _schedule_problems(tenant: Tenant, manifest: Mapping[str, Any]) -> list[Problem]:
-    """A selection that cannot be read, or that selects nothing: its runs would build nothing and be green."""
-    schedule = tenant.config.schedule
-    if schedule is None or (schedule.select, schedule.exclude) == ("fqn:*", ""):
-        return []
-    where = f"tenants/{tenant.name}/{TENANT_FILE}: schedule.select"
-    remedy = "Give dbt's node selection: https://docs.getdbt.com/reference/node-selection/syntax"
-    try:
-        if select_unique_ids(schedule.select, schedule.exclude, "", None, manifest):
-            return []
-    except Exception as error:
-        return [Problem(where, f"dbt cannot read {schedule.select!r}: {one_line(error)}", remedy)]
-    return [Problem(where, f"{schedule.select!r} selects nothing of this project", remedy)]
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 from dagster_dbt import build_schedule_from_dbt_selection
 
+from dagster_apollo.dbt.dagster_dbt_internals import select_unique_ids
+from dagster_apollo.dbt.translation import one_line
 from dagster_apollo.errors import Problem, TenantError
-from dagster_apollo.tenant import Tenant
+from dagster_apollo.tenant import TENANT_FILE, Schedule, Tenant
 
 
 def retry_tags(tenant: Tenant) -> Mapping[str, str]:
@@ -27,9 +30,13 @@ def retry_tags(tenant: Tenant) -> Mapping[str, str]:
 
 
 def build_schedules(
-    tenant: Tenant, target: str, dbt_assets: dg.AssetsDefinition, freshness: dg.AssetChecksDefinition | None
+    tenant: Tenant,
+    target: str,
+    manifest: Mapping[str, Any],
+    dbt_assets: dg.AssetsDefinition,
+    freshness: dg.AssetChecksDefinition | None,
 ) -> tuple[list[dg.ScheduleDefinition], list[object]]:
-    """The tenant's schedules and the jobs that have none.
+    """The tenant's schedules over its slim manifest, and the jobs that have none.
 
     The build's schedule is declared running in the targets that the tenant names and stopped elsewhere, so that its
     state lives in code and a deploy cannot switch it off.
@@ -50,6 +57,8 @@ def build_schedules(
     jobs: list[object] = [freshness_job] if freshness_job else []
     if schedule is None:
         return [], [dg.define_asset_job(job_name, selection=dg.AssetSelection.assets(dbt_assets), tags=tags), *jobs]
+    if problems := _selection_problems(tenant.name, schedule, manifest):
+        raise TenantError(problems)
     status = dg.DefaultScheduleStatus.RUNNING if target in schedule.running_in else dg.DefaultScheduleStatus.STOPPED
     try:
         schedules = [
@@ -79,3 +88,17 @@ def build_schedules(
         where = f"tenants/{tenant.name}/tenant.yaml: schedule"
         raise TenantError([Problem(where, " ".join(str(error).split()), "Give five cron fields.")]) from None
     return schedules, jobs
+
+
+def _selection_problems(tenant: str, schedule: Schedule, manifest: Mapping[str, Any]) -> list[Problem]:
+    """A selection that cannot be read, or that selects nothing: its runs would build nothing and be green."""
+    if (schedule.select, schedule.exclude) == ("fqn:*", ""):
+        return []
+    where = f"tenants/{tenant}/{TENANT_FILE}: schedule.select"
+    remedy = "Give dbt's node selection: https://docs.getdbt.com/reference/node-selection/syntax"
+    try:
+        if select_unique_ids(schedule.select, schedule.exclude, "", None, manifest):
+            return []
+    except Exception as error:
+        return [Problem(where, f"dbt cannot read {schedule.select!r}: {one_line(error)}", remedy)]
+    return [Problem(where, f"{schedule.select!r} selects nothing of this project", remedy)]

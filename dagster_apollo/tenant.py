@@ -190,7 +190,7 @@ def chosen_names(tenants_dir: Path, wanted: str | None) -> list[str]:
     chosen = [part.strip() for part in wanted.split(",") if part.strip()]
     problems = [_unknown_tenant(name, names, tenants_dir) for name in chosen if name not in names]
     if problems:
-        raise TenantError(problems, "TENANTS names what is not there")
+        raise TenantError(problems, "there is no such tenant")
     return sorted(set(chosen))
 
 

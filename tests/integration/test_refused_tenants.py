@@ -113,7 +113,7 @@ IN_THE_FOLDER: dict[str, Broken] = {
         ("tenants/client", "several dbt projects (one, two)", "`project: one`"),
         as_it_is=True,
     ),
-    "a project that is not there": _tenant_yaml("project: nowhere\n", ": project", "'nowhere' is no dbt project", "Name"),
+    "a project that is not there": _tenant_yaml("project: other\n", ": project", "'other' is no dbt project", "Name"),
     "another tenant's project": _tenant_yaml("project: ../good\n", ": project", "'../good' is no dbt project", "Name"),
     "a blank in the folder's name": _folder("with blank", "with_blank"),
     "a dash in the folder's name": _folder("with-dash", "with_dash"),
@@ -134,7 +134,10 @@ IN_THE_FOLDER: dict[str, Broken] = {
         ("tenants/client/models/dbt_packages/other", "symlink that leaves", "Replace"),
     ),
     "a link inside a package": Broken(
-        {"dbt_packages/pack/dbt_project.yml": dbt_project("pack"), "dbt_packages/pack/models": "-> ../../../good/models"},
+        {
+            "dbt_packages/pack/dbt_project.yml": dbt_project("pack"),
+            "dbt_packages/pack/models": "-> ../../../good/models",
+        },
         ("tenants/client/dbt_packages/pack/models", "symlink that leaves", "Replace"),
     ),
     "no Snowflake user and no key": Broken(
@@ -160,7 +163,7 @@ IN_THE_FOLDER: dict[str, Broken] = {
         {"packages.yml": "packages:\n  - local: ../good\n"}, ("local: ../good", "leads out", "Copy the package")
     ),
     "packages.yml is no YAML": Broken(
-        {"packages.yml": "packages:\n  - local: [\n"}, ("tenants/client/packages.yml, line", "is not valid YAML", "Mend")
+        {"packages.yml": "packages:\n  - local: [\n"}, ("/packages.yml, line", "is not valid YAML", "Mend")
     ),
     "packages are no list": Broken(
         {"packages.yml": "packages: 5\n"}, ("packages.yml: packages", "is not a list", "- package:")
@@ -186,12 +189,12 @@ IN_ITS_PARTS: dict[str, Broken] = {
         ("tenants/client/models/", " → orders", "Take one"),
     ),
     "two models of one name": _dbt({"models/more/orders.sql": "select 2"}, "two models with the name"),
-    "two models of one table": _dbt({"models/b.sql": "{{ config(alias='orders') }} select 2"}, "database representation"),
+    "two models of one table": _dbt({"models/b.sql": "{{ config(alias='orders') }} select 2"}, "identical database"),
     "a seed in another encoding": _dbt({"seeds/s.csv": "a\n\udce5\n"}, "codec can't decode"),
     "a package that nobody has": _dbt(
         {"packages.yml": "packages:\n  - {git: 'file:///nowhere/x.git', revision: a}\n"}, "/nowhere/x.git", "-- deps"
     ),
-    "targets that we do not name so": _dbt({"models/orders.sql": ONLY_QA_AND_PROD}, "Target local is not one of qa, prod"),
+    "a target of another name": _dbt({"models/orders.sql": ONLY_QA_AND_PROD}, "Target local is not one of qa, prod"),
     "a dbt of another time": _dbt(
         {"dbt_project.yml": dbt_project(require_dbt_version=["<1.5.0"])}, "not supported", "dbt_version_check: false"
     ),

@@ -72,9 +72,9 @@ ODD_NAMES = {
             'create schema if not exists raw; create table if not exists raw."GROUP" as select 1 as id',
             'create schema if not exists "<env> raw"; '
             'create table if not exists "<env> raw"."GROUP" as select 1 as id; '
-            'create table if not exists "<env> raw"."daily-sales 2024.v1" as select 1 as id, now()::timestamp as loaded_at',
+            'create table if not exists "<env> raw"."daily-sales 2024.v1" as select 1 as id, localtimestamp as seen',
         ],
-        packages_install_path="packages of others",
+        packages_install_path="dbt_packages/of others",
         flags={"require_resource_names_without_spaces": False},
     ),
     "packages.yml": "packages:\n  - local: pack\n",
@@ -97,7 +97,7 @@ sources:
     quoting: {schema: true, identifier: true}
     tables:
       - name: daily-sales 2024.v1
-        config: {loaded_at_field: loaded_at, freshness: {warn_after: {count: 1, period: day}}}
+        config: {loaded_at_field: seen, freshness: {warn_after: {count: 1, period: day}}}
         columns: [{name: id, data_tests: [not_null]}]
       - name: nobody reads-this
         identifier: GROUP
@@ -229,7 +229,7 @@ EVERYTHING_DBT_HAS = {
         "dbt_project",
         target_path="../../../outside",
         log_path="../../../outside_too",
-        on_run_end="create or replace table hooked as select 1 as id; create or replace table hooked_too as select 2 as id",
+        on_run_end="create or replace table hooked as select 1 as id; create or replace table twice as select 2 as id",
         query_comment="by {{ target.name }}",
         flags={
             "write_json": False,
@@ -239,8 +239,10 @@ EVERYTHING_DBT_HAS = {
         },
     ),
     # Were it read, dbt would print another tenant's key as the database's path.
-    "project/profiles.yml": "shop: {target: local, outputs: {local: {type: duckdb, path: \"{{ env_var('OTHER__SNOWFLAKE_PRIVATE_KEY_PEM') }}\"}}}\n",
-    "project/selectors.yml": "selectors: [{name: little, default: true, definition: {method: fqn, value: model_of_v}}]\n",
+    "project/profiles.yml": """
+shop: {target: local, outputs: {local: {type: duckdb, path: "{{ env_var('OTHER__SNOWFLAKE_PRIVATE_KEY_PEM') }}"}}}
+""",
+    "project/selectors.yml": "selectors: [{name: few, default: true, definition: {method: fqn, value: model_of_v}}]\n",
     "project/packages.yml": "packages:\n  - local: ../vendored\n",
     "vendored/.gitignore": "*\n",
     "vendored/dbt_project.yml": dbt_project("vendored"),
@@ -311,7 +313,7 @@ def test_all_that_dbt_can_declare_is_served_and_nothing_is_written_where_it_does
         "copied", "model_of_v_v1", "model_of_v_v2", "by_day", "kept", "kept_history", "metricflow_time_spine",
     }  # fmt: skip
     assert set(evaluated(result)) == {"model_of_v_v1:unique_model_of_v_v1_id", "model_of_v_v2:unique_model_of_v_v2_id"}
-    assert tenants.rows("client", "select id from copied union all select id from hooked_too") == [
+    assert tenants.rows("client", "select id from copied union all select id from twice") == [
         (42,),
         (2,),
     ]
@@ -325,7 +327,10 @@ def test_all_that_dbt_can_declare_is_served_and_nothing_is_written_where_it_does
 FILLED_BY_SEEDS = {
     "models/stg_orders.sql": "{{ config(materialized='table') }} select * from {{ source('raw', 'orders') }}\n",
     "models/sources.yml": """
-sources: [{name: raw, schema: main, tables: [{name: orders, identifier: raw_orders, columns: [{name: id, data_tests: [unique]}]}]}]
+sources:
+  - name: raw
+    schema: main
+    tables: [{name: orders, identifier: raw_orders, columns: [{name: id, data_tests: [unique]}]}]
 """,
     "seeds/raw_orders.csv": "id\n1\n2\n",
     "seeds/seeds.yml": "seeds: [{name: raw_orders, columns: [{name: id, data_tests: [not_null]}]}]\n",

@@ -37,7 +37,7 @@ from dbt.adapters.snowflake.auth import private_key_from_string
 from dagster_apollo.errors import KeyPairError
 from dagster_apollo.warehouse.keypair import MAXIMUM_FILE_BYTES, PrivateKey, read_private_key
 
-PASSPHRASE = "correct-horse-Battery"  # noqa: S105
+PASSPHRASE = "correct-horse-Battery"
 OPENSSL = shutil.which("openssl")
 NAMES = {
     "pem": "DBT_WILLIAMGRANT__SNOWFLAKE_PRIVATE_KEY_PEM",
@@ -416,7 +416,7 @@ def other(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | dsa.DSAP
 
 
 def small_rsa() -> str:
-    return other(rsa.generate_private_key(65537, 1024))  # noqa: S505
+    return other(rsa.generate_private_key(65537, 1024))
 
 
 def half(text: str) -> str:

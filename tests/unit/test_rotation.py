@@ -27,7 +27,7 @@ from dagster_apollo.warehouse.rotation import (
     unset_user_sql,
 )
 
-PASSPHRASE = "correct-horse-Battery"  # noqa: S105
+PASSPHRASE = "correct-horse-Battery"
 STRANGER = "SHA256:" + base64.b64encode(bytes(32)).decode()
 
 

@@ -26,7 +26,7 @@ def schedules_of(
     build = dbt_assets(workspace, kept, translator)
     checks = freshness_checks(workspace, kept, translator) if freshness else None
     assert build is not None
-    schedules, jobs = build_schedules(workspace.tenant, target, build, checks)
+    schedules, jobs = build_schedules(workspace.tenant, target, kept, build, checks)
     return {schedule.name: schedule for schedule in schedules}, [job.name for job in jobs]  # type: ignore[attr-defined]
 
 
@@ -80,7 +80,7 @@ def test_a_selection_is_what_the_job_builds(tmp_path: Path) -> None:
     kept = shop_slim()
     build = dbt_assets(workspace, kept, TenantTranslator("shop", kept))
     assert build is not None
-    schedules, jobs = build_schedules(workspace.tenant, "prod", build, None)
+    schedules, jobs = build_schedules(workspace.tenant, "prod", kept, build, None)
     definitions = dg.Definitions(assets=[build], schedules=schedules, jobs=jobs)  # type: ignore[arg-type]
 
     job = definitions.resolve_job_def("shop__build")
@@ -93,7 +93,7 @@ def test_a_selection_that_dbt_cannot_read_is_told_where_it_stands(tmp_path: Path
     with pytest.raises(TenantError) as refused:
         schedules_of(tmp_path, f"schedule: {{select: '{selection}'}}\n")
 
-    assert [problem.where for problem in refused.value.problems] == ["tenants/shop/tenant.yaml: schedule"]
+    assert [problem.where for problem in refused.value.problems] == ["tenants/shop/tenant.yaml: schedule.select"]
 
 
 @pytest.mark.parametrize("cron", ["every day", "61 * * * *", "* * * *", ""])

@@ -36,8 +36,8 @@ test-parts: $(STAMP) $(SNOWFLAKE_STAMP)  ## Install what the tests need beside .
 	@scripts/install_test_parts.sh
 
 test: test-parts  ## Install what the tests need and run every one
-	@$(BIN)/python -m pytest tests -n 2 --dist loadgroup $(TEST_ARGS)
-	@$(BIN)/python -m pytest local_snowflake/tests -n 2 --dist loadgroup $(TEST_ARGS)
+	@$(BIN)/python -m pytest tests -n 2 --dist loadfile $(TEST_ARGS)
+	@$(BIN)/python -m pytest local_snowflake/tests -n 2 --dist loadfile $(TEST_ARGS)
 
 lint: $(STAMP)  ## Formatting, style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -136,9 +136,9 @@ def _merged(tenant: str, ours: dg.Definitions, own: dg.Definitions) -> dg.Defini
 
 @contextmanager
 def _process_environment(environ: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
+    before, wanted = dict(os.environ), dict(environ)  # `environ` may be os.environ itself
     os.environ.clear()
-    os.environ.update(environ)
+    os.environ.update(wanted)
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ Knows nothing of Dagster or of tenants: an argument list, an environment and a f
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +15,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+# Loaded before any fork: nothing may be imported between fork and exec.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 # dbt gets this long, in seconds, to cancel its queries after an interrupt, before it is killed.
 STOP_TIMEOUT_SECONDS = 20.0
@@ -49,6 +54,7 @@ class DbtProcess:
             env=dict(self.environment),
             cwd=self.folder,
             start_new_session=True,  # an interrupt of the terminal reaches it through us, once
+            preexec_fn=_end_with_parent,
         )
         try:
             assert process.stdout is not None  # noqa: S101
@@ -57,6 +63,15 @@ class DbtProcess:
             self.returncode = process.wait()
         finally:
             self.returncode = _stop(process)
+
+
+def _end_with_parent() -> None:
+    """A run that is killed takes its dbt along: left alone, dbt would hold the tables that the retry builds.
+
+    Linux only. The signal comes when the thread ends that started dbt, which is the run's main one.
+    """
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:

@@ -8,6 +8,7 @@ in logs. What a tenant brings as `profiles.yml` is never read.
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from dagster_apollo.errors import KeyPairError, Problem, SettingsError
@@ -25,6 +27,7 @@ from dagster_apollo.warehouse.keypair import PrivateKey, read_private_key
 # dbt takes variables of this prefix in profiles and packages alone, and writes ***** for their values in its logs:
 # https://docs.getdbt.com/reference/dbt-jinja-functions/env_var#secrets
 KEY_VARIABLE = "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY"
+_FOLDER = "apollo-profile"
 _REQUIRED = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_ROLE", "SNOWFLAKE_WAREHOUSE", "SNOWFLAKE_DATABASE")
 
 
@@ -188,8 +191,15 @@ def _snowflake(values: Values, target: str) -> dict[str, Any]:
 
 
 def write_profile(profile: Profile) -> Path:
-    """Put a profile where dbt finds it: a new folder that nobody else may enter and that goes with this process."""
-    folder = Path(tempfile.mkdtemp(prefix="apollo-profile-"))  # mkdtemp makes it 0700
+    """Put a profile where dbt finds it: a new folder that nobody else may enter and that goes with this process.
+
+    What processes that were killed have left is removed on the way.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER}-*-*"):
+        pid = left.name.split("-")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)  # another user's stays: it cannot be removed
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}-{os.getpid()}-"))  # mkdtemp makes it 0700
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "profiles.yml").write_text(profile.text, encoding="utf-8")
     return folder

@@ -20,7 +20,6 @@ from dagster_apollo.warehouse.profiles import snowflake_key
 from dagster_apollo.warehouse.rotation import new_key_pair
 
 TENANT = "dbt_williamgrant"
-pytestmark = pytest.mark.xdist_group("local_snowflake")
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from dagster_apollo.errors import SettingsError
 from dagster_apollo.settings import read
 from dagster_apollo.tenant import load_tenant
 from dagster_apollo.warehouse.profiles import Profile, build_profile, require_shared_settings, write_profile
-from tests.support.shop_tenant import SHOP_PROJECT, places_below, write_tenant
+from tests.support.shop_tenant import SHOP_PROJECT, open_shop, places_below, write_tenant
 
 CONNECTION = {
     "SNOWFLAKE_ACCOUNT": "acme-north",
@@ -354,3 +356,20 @@ def test_the_profiles_folder_goes_with_the_process() -> None:
     folder, there = ended.stdout.split()
     assert there == "True"
     assert not Path(folder).exists()
+
+
+def test_what_a_killed_process_left_goes_when_the_next_profile_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = tmp_path / f"apollo-profile-{ended.pid}-x", tmp_path / f"apollo-profile-{os.getppid()}-x"
+    for folder in (dead, alive):
+        folder.mkdir()
+
+    written = open_shop(tmp_path / "shop").profiles_dir
+
+    assert written.parent == tmp_path
+    assert not dead.exists()
+    assert alive.exists()

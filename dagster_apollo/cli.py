@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dagster_apollo import environment
@@ -41,7 +43,6 @@ def dev(
     """Serve all tenants on this machine until Ctrl-C: webserver, daemon and code locations."""
     from dagster_apollo.host.stack import serve
 
-    _end_on_sigterm()
     try:
         serve(_environ(), repository_root(), lambda line: _out.print(line, markup=False), build=build)
     except KeyboardInterrupt:
@@ -59,18 +60,17 @@ def prepare(
 
     environ, places = _here()
     problems: list[Problem] = []
-    workspaces = []
-    for name in _names(places, environ, names):
+    chosen = _names(places, environ, names)
+    for name in chosen:
         try:
             workspace = open_workspace(environ, places, name)
             made = prepare_tenant(workspace, force=force)
         except ProblemsError as error:
             problems += error.problems
             continue
-        workspaces.append(workspace)
         _out.print(f"{name}: {'prepared' if made else 'is current'} for {workspace.values.target}", markup=False)
-    if names is None:
-        problems += [problem for found in record_crossings(workspaces).values() for problem in found]
+    shared = record_crossings(environ, places)
+    problems += [problem for name in chosen for problem in shared.get(name, [])]
     _finish(problems)
 
 
@@ -85,6 +85,7 @@ def dbt(context: typer.Context, tenant: Annotated[str, typer.Argument(help="The 
     process = workspace.dbt(words, folder, events=False)
     command = [str(Path(sys.executable).parent / "dbt"), *process.arguments]
     child = subprocess.Popen(command, env=dict(process.environment), cwd=process.folder)
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())  # a terminal would tell dbt itself; a program does not
     while True:
         try:
             code = child.wait()
@@ -149,7 +150,7 @@ def tenant_list(as_json: JsonOption = False) -> None:
         for row in rows:
             state = row["schedule"] or "stopped"
             cells = (row["target"], row["warehouse"], state, row["project"]) if row["ok"] else ("cannot be served",)
-            table.add_row(row["name"], *map(str, cells))
+            table.add_row(*(escape(str(cell)) for cell in (row["name"], *cells)))
         _out.print(table)
         for problem in problems:
             _print_problem(problem)
@@ -172,7 +173,9 @@ def tenant_check(names: TenantsArgument = None, as_json: JsonOption = False) -> 
         _print_json(not _errors(problems), problems, tenants=verdicts)
     else:
         for name, entries in found.items():
-            _out.print(f"[bold]{name}[/]: {'[red]cannot be served[/]' if _errors(entries) else '[green]well[/]'}")
+            _out.print(
+                f"[bold]{escape(name)}[/]: {'[red]cannot be served[/]' if _errors(entries) else '[green]well[/]'}"
+            )
             for problem in entries:
                 _print_problem(problem)
     raise typer.Exit(1 if _errors(problems) else 0)
@@ -187,7 +190,7 @@ def tenant_new(
     from dagster_apollo.new_tenant import make_tenant
 
     _, places = _here()
-    folder, notes = make_tenant(places.tenants_dir, name, source)
+    folder, notes = make_tenant(places.tenants_dir, places.root / "tenants" / "_template", name, source)
     _out.print(f"made {folder}", markup=False)
     for problem in notes:
         _print_problem(problem)
@@ -200,8 +203,9 @@ def keys_new(
     path: Annotated[Path, typer.Argument(help="The new private key's file.")] = Path("snowflake_key.p8"),
 ) -> None:
     """Write a new key pair (0600) and print the ALTER USER that registers it."""
-    from dagster_apollo.warehouse.rotation import Slot, alter_user_sql, new_key_pair
+    from dagster_apollo.warehouse.rotation import Slot, alter_user_sql, new_key_pair, quoted_identifier
 
+    quoted_identifier(user)  # refused before a key is written for nobody
     key = new_key_pair(path)
     _out.print(f"wrote {path}: {key.bits} bits, {key.fingerprint}", markup=False)
     _out.print("Have an owner of the user run:\n", markup=False)
@@ -268,16 +272,25 @@ def keys_rotate(
 
 def main() -> None:
     """The entry point: errors of ours are told without a traceback."""
+    _end_as_by_ctrl_c()
     try:
         app()
     except ProblemsError as error:
-        _err.print(f"[red bold]error[/]: {error.heading}", markup=True)
+        _err.print(f"[red bold]error[/]: {escape(error.heading)}")
         for problem in error.problems:
             _print_problem(problem, _err)
         raise SystemExit(1) from None
     except ApolloError as error:
         _err.print(f"error: {error}", markup=False)
         raise SystemExit(1) from None
+    except OSError as error:
+        where = str(error.filename or "a file")
+        remedy = "Check the path, its permissions, and the settings that name it (APOLLO_STATE_DIR, DAGSTER_HOME, …)."
+        _print_problem(Problem(where, f"cannot be used: {error.strerror or error}", remedy), _err)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _err.print("interrupted")
+        raise SystemExit(130) from None
 
 
 def _environ() -> dict[str, str]:
@@ -293,16 +306,17 @@ def _here() -> tuple[dict[str, str], Places]:
 
 
 def _names(places: Places, environ: Mapping[str, str], names: list[str] | None) -> list[str]:
-    return chosen_names(places.tenants_dir, ",".join(names) if names else environ.get("TENANTS"))
+    return chosen_names(places.tenants_dir, ",".join(names) if names is not None else environ.get("TENANTS"))
 
 
-def _end_on_sigterm() -> None:
-    import signal
+def _end_as_by_ctrl_c() -> None:
+    """SIGTERM, and SIGHUP when the terminal is closed, end a command as Ctrl-C does: orderly."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
 
 
 def _errors(problems: list[Problem]) -> list[Problem]:

@@ -25,7 +25,7 @@ from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repo
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError, TenantError
 from dagster_apollo.schedules import build_schedules
 from dagster_apollo.settings import read
-from dagster_apollo.tenant import chosen_names, tenant_names
+from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
 
 
@@ -78,7 +78,7 @@ def all_tenants() -> dg.Definitions:
             workspace = open_workspace(environ, places, name)
             if workspace.values.target == "local":
                 prepare(workspace)
-            own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
+            own = environment.for_tenant(environ, name)
             found.append(tenant_definitions(workspace, load_prepared(workspace), own))
         except ProblemsError as error:
             errors += error.problems

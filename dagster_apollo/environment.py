@@ -6,27 +6,70 @@ print what it is given, gets less still. Pure functions from mapping to mapping;
 
 from __future__ import annotations
 
+import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
-from dagster_apollo.settings import BY_NAME, prefix
+from dagster_apollo.errors import Problem, SettingsError
+from dagster_apollo.settings import BY_NAME, LOOKS_SECRET, prefix
 
-_LOOKS_SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PRIVATE_KEY|CREDENTIAL|API_KEY|ACCESS_KEY|_PG_URI")
+# Two underscores make a name somebody's: of a tenant, of one that is gone, of one misspelt. Nobody else gets it.
+_BELONGS_TO_ONE = re.compile(r"[A-Za-z]\w*?__")
+_URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+# dbt's own switches that would make a build do, or say, something else than what Dagster asked for.
+_DBT_SWITCHES = (
+    "DBT_QUIET",
+    "DBT_EMPTY",
+    "DBT_SAMPLE",
+    "DBT_DEFER",
+    "DBT_DEFER_STATE",
+    "DBT_STATE",
+    "DBT_FAVOR_STATE",
+    "DBT_FULL_REFRESH",
+    "DBT_INDIRECT_SELECTION",
+    "DBT_RESOURCE_TYPES",
+    "DBT_EXCLUDE_RESOURCE_TYPES",
+    "DBT_WRITE_JSON",
+    "DBT_LOG_FORMAT",
+    "DBT_LOG_FORMAT_FILE",
+    "DBT_LOG_LEVEL",
+    "DBT_LOG_LEVEL_FILE",
+    "DBT_EVENT_TIME_START",
+    "DBT_EVENT_TIME_END",
+)
 _DBT_SECRET = "DBT_ENV_SECRET_"  # noqa: S105  dbt refuses such a variable in models and masks it in its logs
 _OURS_IN_DBT = ("DBT_PROFILES_DIR", "DBT_PROJECT_DIR", "DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_TARGET", "DBT_PROFILE")
 
 
 def from_process(root: Path) -> dict[str, str]:
-    """The variables of this process, over those of the repository's `.env`, if there is one."""
-    written = {name: value for name, value in dotenv_values(root / ".env").items() if value is not None}
-    return {**written, **os.environ}
+    """The variables of this process, over those of the repository's `.env`, if there is one.
+
+    Raises:
+        SettingsError: with every line of the `.env` that cannot be read; a line is named, never shown.
+    """
+    return {**_written(root / ".env"), **os.environ}
 
 
-def for_tenant(environ: Mapping[str, str], tenant: str, tenants: Iterable[str]) -> dict[str, str]:
+def _written(file: Path) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    remedy = "Write `NAME=value` lines, in UTF-8."
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError([Problem(".env", "cannot be read as a text file", remedy)]) from None
+    wrong = [binding.original.line for binding in parse_stream(io.StringIO(text)) if binding.error]
+    if wrong:
+        raise SettingsError([Problem(f".env, line {line}", "is not a setting", remedy) for line in wrong])
+    return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None}
+
+
+def for_tenant(environ: Mapping[str, str], tenant: str) -> dict[str, str]:
     """What a tenant's process is given: the shared variables and its own, never another tenant's.
 
     Its own are there twice: under the prefixed name, so that a child may be derived from a child, and under the plain
@@ -35,25 +78,20 @@ def for_tenant(environ: Mapping[str, str], tenant: str, tenants: Iterable[str]) 
     Args:
         environ: all variables.
         tenant: the tenant's id.
-        tenants: every tenant there is, served or not.
     """
     own = prefix(tenant)
-    foreign = tuple(prefix(other) for other in tenants if other != tenant)
     kept = {
-        name: value
-        for name, value in environ.items()
-        if name.startswith(own) or not (name.startswith(foreign) or _of_some_tenant(name))
-    }
+        name: value for name, value in environ.items() if name.startswith(own) or not _BELONGS_TO_ONE.match(name)
+    }  # fmt: skip
     return {**kept, **_under_plain_names(environ, own)}
 
 
-def for_nobody(environ: Mapping[str, str], tenants: Iterable[str]) -> dict[str, str]:
+def for_nobody(environ: Mapping[str, str]) -> dict[str, str]:
     """What webserver and daemon are given: no tenant's variables, and no connection to a warehouse."""
-    foreign = tuple(prefix(tenant) for tenant in tenants)
     return {
         name: value
         for name, value in environ.items()
-        if not (name.startswith((*foreign, "SNOWFLAKE_", "DBT_")) or _of_some_tenant(name))
+        if not (name.upper().startswith(("SNOWFLAKE_", "DBT_")) or _BELONGS_TO_ONE.match(name))
     }
 
 
@@ -75,13 +113,14 @@ def for_dbt(environ: Mapping[str, str], tenant: str, declared: Mapping[str, str]
         for name, value in environ.items()
         if not name.startswith((own, "DAGSTER_", "APOLLO_"))
         and name not in _OURS_IN_DBT
-        and (name.startswith(_DBT_SECRET) or not _LOOKS_SECRET.search(name))
+        and (name.startswith(_DBT_SECRET) or not _is_secret(name, value))
     }
     visible = {**shared, **declared, **mine}
     return {
         name: value
         for name, value in visible.items()
-        if not (name in BY_NAME and BY_NAME[name].secret) and name != "PYTHONDONTWRITEBYTECODE"
+        if not (name.upper() in BY_NAME and BY_NAME[name.upper()].secret)
+        and name not in (*_DBT_SWITCHES, "PYTHONDONTWRITEBYTECODE")
     }
 
 
@@ -91,7 +130,5 @@ def _under_plain_names(environ: Mapping[str, str], own: str) -> dict[str, str]:
     return {name: value for name, value in plain.items() if name not in BY_NAME or BY_NAME[name].per_tenant}
 
 
-def _of_some_tenant(name: str) -> bool:
-    """A setting under any prefix at all: the folder may be gone, its key still in the environment."""
-    _, separator, rest = name.rpartition("__")
-    return bool(separator) and rest in BY_NAME
+def _is_secret(name: str, value: str) -> bool:
+    return bool(LOOKS_SECRET.search(name.upper()) or _URL_WITH_PASSWORD.search(value))

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
 from dagster_apollo.errors import Problem, TenantError
 from dagster_apollo.settings import colliding_prefixes
-from dagster_apollo.tenant import PROJECT_FILE, load_tenant, tenant_names
+from dagster_apollo.tenant import PROJECT_FILE, can_be_a_name, load_tenant, tenant_names
 
 _LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", "target", "logs", "dbt_packages", "dbt_modules", ".venv", "__pycache__", ".env"
+    ".git",
+    "target",
+    "logs",
+    "dbt_packages",
+    "dbt_modules",
+    ".venv",
+    "__pycache__",
+    ".env",
+    ".env.*",
+    "*.p8",
+    "*.pem",
+    "profiles.yml",
 )
 _TEMPLATE_NAME = "template_tenant"
 
 
-def make_tenant(tenants_dir: Path, name: str, source: Path | None) -> tuple[Path, list[Problem]]:
+def make_tenant(tenants_dir: Path, template: Path, name: str, source: Path | None) -> tuple[Path, list[Problem]]:
     """Copy into `tenants/NAME`, whole or not at all.
 
     Args:
         tenants_dir: the tenants' folder.
+        template: what is copied where there is no source.
         name: the new tenant.
         source: a folder with a dbt project in it; `None` for the template.
 
@@ -32,8 +43,8 @@ def make_tenant(tenants_dir: Path, name: str, source: Path | None) -> tuple[Path
     """
     folder = tenants_dir / name
     where = f"tenants/{name}"
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name) or "__" in name:
-        remedy = "Give letters, digits and single `_`, a letter first, 60 at the most."
+    if not can_be_a_name(name):
+        remedy = "Give letters, digits and single `_`, a letter first, 60 at the most; not main, system or temp."
         raise TenantError([Problem(repr(name), "cannot be a tenant's name", remedy)])
     if folder.exists():
         raise TenantError([Problem(where, "is there already", "Choose another name, or remove the folder first.")])
@@ -42,7 +53,10 @@ def make_tenant(tenants_dir: Path, name: str, source: Path | None) -> tuple[Path
             rival = other if name == one else one
             what = f"its variables' prefix would collide with that of tenants/{rival}"
             raise TenantError([Problem(where, what, "Choose another name.")])
-    origin = (source or tenants_dir / "_template").expanduser()
+    origin = source.expanduser() if source else template
+    if tenants_dir.resolve().is_relative_to(origin.resolve()):
+        remedy = "Name the folder of the dbt project itself."
+        raise TenantError([Problem(str(origin), "holds the tenants' folder", remedy)])
     if not origin.is_dir() or not list(origin.glob(f"**/{PROJECT_FILE}")):
         remedy = f"Name a folder that holds a {PROJECT_FILE}."
         raise TenantError([Problem(str(origin), "holds no dbt project", remedy)])
@@ -54,12 +68,15 @@ def make_tenant(tenants_dir: Path, name: str, source: Path | None) -> tuple[Path
             _rename(partial / name, name)
         load_tenant(partial, name)
         (partial / name).rename(folder)
+    except (shutil.Error, OSError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise TenantError([Problem(str(origin), f"cannot be copied: {told}", "Nothing was made.")]) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     notes = []
-    if list(folder.glob("**/profiles.yml")):
-        what, remedy = "is not used: the profile is made from the settings", "Remove it."
-        notes.append(Problem(f"{where}/profiles.yml", what, remedy, "note"))
+    if list(origin.glob("**/profiles.yml")):
+        what, remedy = "was left out: the profile is made from the settings", "See docs/settings.md."
+        notes.append(Problem("profiles.yml", what, remedy, "note"))
     return folder, notes
 
 

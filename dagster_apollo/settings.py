@@ -21,6 +21,11 @@ Process = Literal["webserver", "daemon", "code", "cli"]
 Value = str | int | bool | None
 
 TARGETS = ("local", "dev", "prod")
+# A variable of such a name is taken for a secret, whoever reads it.
+LOOKS_SECRET = re.compile(
+    r"SECRET|TOKEN|PASSWORD|PASSWD|_PWD|PASSPHRASE|PRIVATE_KEY|CREDENTIAL|API_?KEY|ACCESS_KEY|_KEY$|_DSN$"
+    r"|CONNECTION_STRING|_PG_URI"
+)
 KEY_VARIABLES = ("SNOWFLAKE_PRIVATE_KEY_PEM", "SNOWFLAKE_PRIVATE_KEY_B64", "SNOWFLAKE_PRIVATE_KEY_PATH")
 
 
@@ -352,6 +357,8 @@ def _parse_postgres_url(source: str, text: str) -> str | Problem:
         return Problem(source, f"its scheme is `{url.scheme}`, not `postgresql`", form)
     if not url.path.strip("/"):
         return Problem(source, "it names no database", form)
+    if url.netloc.count("@") > 1 or re.search(r"(^|&)(password|passfile|sslpassword)=", url.query):
+        return Problem(source, "its password stands where it cannot be told from the rest", form)
     # SQLAlchemy 2.1 reads a bare scheme as psycopg 3, and none reads `postgres://`: name the driver that is installed.
     return f"postgresql+psycopg2://{text.strip().partition('://')[2]}"
 
@@ -362,10 +369,10 @@ def suspicious_variables(environ: Mapping[str, str], tenants: Iterable[str]) -> 
     problems = []
     for name in sorted(environ):
         head, separator, rest = name.partition("__")
-        if separator and rest in BY_NAME and BY_NAME[rest].per_tenant and f"{head}__" not in known_prefixes:
-            near = difflib.get_close_matches(f"{head}__", known_prefixes, 1, 0.8)
+        if head and separator and f"{head}__" not in known_prefixes:
+            near = difflib.get_close_matches(f"{head.upper()}__", known_prefixes, 1, 0.8)
             hint = f"Did you mean `{near[0]}{rest}`?" if near else "Remove it, or add the tenant's folder."
-            problems.append(Problem(name, "no tenant has this prefix", hint, "warning"))
+            problems.append(Problem(name, "no tenant has this prefix, so no process is given it", hint, "warning"))
         elif separator and rest in BY_NAME and not BY_NAME[rest].per_tenant:
             problems.append(Problem(name, f"{rest} cannot differ by tenant", f"Set {rest} itself.", "warning"))
         bare = rest if f"{head}__" in known_prefixes else name

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dagster_apollo.errors import Problem, TenantError
-from dagster_apollo.settings import TARGETS, Value
+from dagster_apollo.settings import LOOKS_SECRET, TARGETS, Value
 
 Target = Literal["local", "dev", "prod"]
 PROJECT_FILE = "dbt_project.yml"
@@ -36,7 +36,8 @@ _PATH_KEYS = (
     "docs-paths",
     "function-paths",
 )
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSPHRASE|PRIVATE_KEY|CREDENTIAL|API_KEY|ACCESS_KEY")
+# Names that DuckDB keeps for databases of its own: a tenant's database has the tenant's name.
+_TAKEN_BY_DUCKDB = {"main", "system", "temp"}
 # What Dagster takes as the owner of an asset.
 OWNER = r"team:[A-Za-z0-9_.-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
 _DBT_NAME = re.compile(r"[^\W\d]\w*", re.ASCII)
@@ -120,7 +121,7 @@ class TenantConfig(_Strict):
         for name in value:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is not a variable's name")
-            if _SECRET_NAME.search(name.upper()):
+            if LOOKS_SECRET.search(name.upper()):
                 raise ValueError(f"{name} looks like a secret: set it in the environment, with the tenant's prefix")
         return value
 
@@ -185,9 +186,11 @@ def chosen_names(tenants_dir: Path, wanted: str | None) -> list[str]:
         TenantError: when the list names a folder that is not there.
     """
     names = tenant_names(tenants_dir)
-    if not wanted:
+    if wanted is None or not wanted.strip():
         return names
     chosen = [part.strip() for part in wanted.split(",") if part.strip()]
+    if not chosen:
+        raise TenantError([Problem("TENANTS", f"{wanted!r} names no tenant", f"There are: {', '.join(names)}.")])
     problems = [_unknown_tenant(name, names, tenants_dir) for name in chosen if name not in names]
     if problems:
         raise TenantError(problems, "there is no such tenant")
@@ -221,15 +224,23 @@ def _unknown_tenant(name: str, names: list[str], tenants_dir: Path) -> Problem:
     return Problem(name, f"no such folder under {tenants_dir.name}/", hint)
 
 
+def can_be_a_name(name: str) -> bool:
+    """Whether a folder of this name can be a code location, the prefix of variables and a database."""
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name) and "__" not in name
+    return bool(plain) and name.lower() not in _TAKEN_BY_DUCKDB
+
+
 def _name_problems(name: str) -> Iterator[Problem]:
     """Dagster takes letters, digits and `_` in the names of ops and groups that are made from the folder's name."""
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) and len(name) <= 60 and "__" not in name:
+    if can_be_a_name(name):
         return
     better = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name)).strip("_").lower()[:60] or "client"
     better = better if better[0].isalpha() else f"t_{better}"
-    reason = (
-        "is longer than 60 characters" if len(name) > 60 else "is not letters, digits and single `_`, a letter first"
-    )
+    reason = "is not letters, digits and single `_`, a letter first"
+    if len(name) > 60:
+        reason = "is longer than 60 characters"
+    elif name.lower() in _TAKEN_BY_DUCKDB:
+        reason, better = "is one that DuckDB keeps for a database of its own", f"{better}_client"
     yield Problem(
         f"tenants/{name}",
         f"the folder's name {reason}, so it cannot be a code location and a variable's prefix",
@@ -288,9 +299,19 @@ def read_yaml(file: Path, where: str) -> tuple[dict[str, Any] | None, Problem | 
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         told = getattr(error, "problem", None) or "it cannot be parsed"
         return None, Problem(f"{where}{place}", f"is not valid YAML: {told}", "Mend the file.")
+    if _has_control_characters(content):
+        return None, Problem(where, "holds a control character or half of a character in a text", "Take it out.")
     if content is not None and not isinstance(content, dict):
         return None, Problem(where, f"holds a {type(content).__name__}, not fields", "Write `field: value` lines.")
     return content, None
+
+
+def _has_control_characters(content: object) -> bool:
+    if isinstance(content, str):
+        return bool(re.search(r"[\x00-\x08\x0b-\x1f\ud800-\udfff]", content))
+    if isinstance(content, dict):
+        return any(_has_control_characters(part) for pair in content.items() for part in pair)
+    return isinstance(content, list) and any(map(_has_control_characters, content))
 
 
 def _read_project(folder: Path, name: str, wanted: str | None) -> tuple[Path, Mapping[str, Any], list[Problem]]:

@@ -20,9 +20,9 @@ from dagster_apollo.dbt.dagster_dbt_internals import (
     select_unique_ids,
 )
 from dagster_apollo.dbt.manifest import runs, selection_names
-from dagster_apollo.dbt.results import connection_refused, held_to_selection, read_results
+from dagster_apollo.dbt.results import built_in_silence, connection_refused, held_to_selection, read_results
 from dagster_apollo.dbt.stream import DagsterDbtEvent, DbtEvents
-from dagster_apollo.dbt.translation import TenantTranslator
+from dagster_apollo.dbt.translation import TenantTranslator, one_line
 from dagster_apollo.dbt.workspace import Workspace
 from dagster_apollo.errors import Problem
 from dagster_apollo.execution import arguments
@@ -127,15 +127,12 @@ def _select(wanted: Build, manifest: Mapping[str, Any], selected: Collection[str
 
 
 def _narrowed(manifest: Mapping[str, Any], config: BuildConfig) -> set[str]:
-    return set(
-        select_unique_ids(
-            select=" ".join(config.select) or "fqn:*",
-            exclude=" ".join(config.exclude),
-            selector="",
-            project=None,
-            manifest_json=manifest,
-        )
-    )
+    select, exclude = " ".join(config.select) or "fqn:*", " ".join(config.exclude)
+    try:
+        return set(select_unique_ids(select, exclude, "", None, manifest))
+    except Exception as error:
+        told = f"dbt cannot read the selection {select!r}, {exclude!r} of the run's config: {one_line(error)}"
+        raise dg.Failure(told) from None
 
 
 def invoke(
@@ -154,6 +151,7 @@ def invoke(
         yield from events.read(process.lines(), context)
         results = read_results(target_path)
     problems = held_to_selection(manifest, selected, results, events.errors, process.returncode)
+    problems += built_in_silence(manifest, results, events.reported)
     if problems:
         refused = None if results else connection_refused(workspace.profile, events.errors)
         raise failure([refused] if refused else problems)

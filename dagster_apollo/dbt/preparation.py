@@ -60,8 +60,8 @@ def prepare(workspace: Workspace, *, force: bool = False) -> bool:
             where = f"tenants/{workspace.tenant.name}/{manifest['nodes'][circle[0]]['original_file_path']}"
             remedy = "Take one of these references out."
             raise ManifestError([Problem(where, f"{names} refer to each other in a circle", remedy)])
-        _replace(folder / SLIM_FILE, orjson.dumps(slim(manifest)))
-        _replace(folder / STAMP_FILE, orjson.dumps({"made_of": stamp}))
+        replace_file(folder / SLIM_FILE, orjson.dumps(slim(manifest)))
+        replace_file(folder / STAMP_FILE, orjson.dumps({"made_of": stamp}))
         return True
 
 
@@ -69,7 +69,7 @@ def is_current(workspace: Workspace, stamp: str | None = None) -> bool:
     """Whether the prepared manifest was made of what is there now."""
     try:
         made_of = orjson.loads((workspace.prepared_dir / STAMP_FILE).read_bytes())["made_of"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
     return bool(made_of == (stamp or _stamp(workspace))) and (workspace.prepared_dir / SLIM_FILE).exists()
 
@@ -107,7 +107,12 @@ def _stamp(workspace: Workspace) -> str:
     for folder in (workspace.tenant.project_dir, *_package_folders(workspace)):
         for file in _project_files(folder):
             digest.update(str(file.relative_to(folder)).encode() + b"\0")
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+            try:
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+            except OSError as error:
+                where = f"tenants/{workspace.tenant.name}/{file.name}"
+                told = f"cannot be read: {error.strerror}"
+                raise ManifestError([Problem(where, told, "Check its permissions.")]) from None
     return digest.hexdigest()
 
 
@@ -196,7 +201,7 @@ def _install_packages(workspace: Workspace, folder: Path) -> None:
     vendored = installed.exists()
     try:
         _run(workspace, ["deps"], folder, "its packages cannot be installed")
-    except ManifestError:
+    except BaseException:
         if not vendored:  # half an installation looks like a whole one the next time
             shutil.rmtree(installed, ignore_errors=True)
         raise
@@ -234,7 +239,7 @@ def error_texts(line: str) -> list[str]:
     return [" ".join(" ".join([message.removeprefix("Encountered an error:"), *last]).split())]
 
 
-def _replace(file: Path, content: bytes) -> None:
+def replace_file(file: Path, content: bytes) -> None:
     """Write whole or not at all: a reader beside us never sees half a file."""
     partial = file.with_suffix(".partial")
     partial.write_bytes(content)

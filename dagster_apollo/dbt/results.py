@@ -82,6 +82,24 @@ def held_to_selection(
     return problems
 
 
+def built_in_silence(
+    manifest: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], reported: Collection[str]
+) -> list[Problem]:
+    """Assets that dbt built without an event of it: the run would be green with nothing recorded."""
+    silent = [
+        unique_id
+        for unique_id, result in results.items()
+        if unique_id in manifest["nodes"]
+        and is_asset(manifest["nodes"][unique_id])
+        and str(result["status"]).lower() == "success"
+        and unique_id not in reported
+    ]
+    if not silent:
+        return []
+    remedy = "Its log is not the one that this version of the project reads: see docs/adr/0001."
+    return [Problem(_names(manifest, silent), "was built, but dbt's log does not say so", remedy)]
+
+
 def connection_refused(profile: Profile, errors: Collection[str]) -> Problem | None:
     """When the warehouse let nobody in: who asked, which dbt does not say."""
     told = next((error for error in errors if _REFUSED_LOGIN.search(error)), None)

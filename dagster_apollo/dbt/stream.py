@@ -37,12 +37,14 @@ class DbtEvents:
         translator: names the nodes.
         target_path: where dbt compiles to.
         errors: the text of every error event, in order.
+        reported: the slim manifest's unique ids of the nodes that dbt reported the end of.
     """
 
     manifest: Mapping[str, Any]
     translator: DagsterDbtTranslator
     target_path: Path
     errors: list[str] = field(default_factory=list)
+    reported: set[str] = field(default_factory=set)
 
     def read(
         self, lines: Iterable[str], context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext
@@ -86,6 +88,7 @@ class DbtEvents:
         node_id = slim_id(event["data"]["node_info"]["unique_id"])
         if node_id not in self.manifest["nodes"]:
             return  # a hook, or a node of another target than the one that was prepared
+        self.reported.add(node_id)
         event["data"]["node_info"]["unique_id"] = node_id
         message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
         for result in message.to_default_asset_events(

@@ -80,7 +80,12 @@ class Workspace:
 
     def environment(self, target_path: Path, *, events: bool = True) -> dict[str, str]:
         """Every variable that dbt gets."""
-        logging = {"DBT_LOG_FORMAT": "json", "DBT_LOG_LEVEL": "debug", "DBT_LOG_LEVEL_FILE": "none"} if events else {}
+        logging = {
+            "DBT_LOG_FORMAT": "json",
+            "DBT_LOG_LEVEL": "debug",
+            "DBT_LOG_LEVEL_FILE": "none",
+            "DBT_QUIET": "false",  # a project's own `flags` may say otherwise; the events are what is read
+        }
         return {
             **self._environment,
             **self.profile.secrets,
@@ -96,7 +101,7 @@ class Workspace:
             "DBT_VERSION_CHECK": str(self.tenant.config.dbt_version_check).lower(),
             "DAGSTER_DBT_CLI": "true",
             "PYTHONUNBUFFERED": "1",
-            **logging,
+            **(logging if events else {}),
         }
 
     @contextmanager
@@ -142,7 +147,7 @@ def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, par
         SettingsError: the tenant's settings or its key are not right.
     """
     tenant, values = read_tenant(environ, places, name)
-    own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
+    own = environment.for_tenant(environ, name)
     profile = build_profile(tenant, values, places.state_dir, parse_only=parse_only)
     for target in ("local", "dev", "prod"):
         if not parse_only and (tenant.config.warehouse == "duckdb" or target == "local"):

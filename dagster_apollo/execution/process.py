@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 # Loaded before any fork: nothing may be imported between fork and exec.
@@ -54,7 +55,7 @@ class DbtProcess:
             env=dict(self.environment),
             cwd=self.folder,
             start_new_session=True,  # an interrupt of the terminal reaches it through us, once
-            preexec_fn=_end_with_parent,
+            preexec_fn=partial(end_with_parent, signal.SIGINT),
         )
         try:
             assert process.stdout is not None  # noqa: S101
@@ -65,13 +66,14 @@ class DbtProcess:
             self.returncode = _stop(process)
 
 
-def _end_with_parent() -> None:
-    """A run that is killed takes its dbt along: left alone, dbt would hold the tables that the retry builds.
+def end_with_parent(number: int) -> None:
+    """In a child, before it becomes its program: have it sent this signal when its parent is gone, even by SIGKILL.
 
-    Linux only. The signal comes when the thread ends that started dbt, which is the run's main one.
+    A run that is killed takes its dbt along: left alone, dbt would hold the tables that the retry builds. Linux only.
+    The signal comes when the thread ends that started the child, which must be the main one.
     """
     if _LIBC:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:

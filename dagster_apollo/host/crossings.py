@@ -5,14 +5,16 @@ Only what starts the code locations sees all tenants; a location learns of the o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 
 import orjson
 
-from dagster_apollo.dbt.preparation import load_prepared
+from dagster_apollo.dbt.preparation import load_prepared, replace_file
 from dagster_apollo.dbt.relations import crossings
-from dagster_apollo.dbt.workspace import Workspace
-from dagster_apollo.errors import ManifestError, Problem
+from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace
+from dagster_apollo.errors import ManifestError, Problem, ProblemsError
+from dagster_apollo.tenant import tenant_names
 
 _FILE = "crossings.json"
 
@@ -28,14 +30,17 @@ def find_crossings(workspaces: Iterable[Workspace]) -> dict[str, list[Problem]]:
     return crossings(manifests)
 
 
-def record_crossings(workspaces: Iterable[Workspace]) -> dict[str, list[Problem]]:
-    """Find them, and leave each tenant's where its location finds them."""
-    known = list(workspaces)
+def record_crossings(environ: Mapping[str, str], places: Places) -> dict[str, list[Problem]]:
+    """Find them among all tenants that have a manifest, and leave each tenant's where its location finds them."""
+    known = []
+    for name in tenant_names(places.tenants_dir):
+        with contextlib.suppress(ProblemsError):  # what is wrong with it is told where it is served
+            known.append(open_workspace(environ, places, name))
     found = find_crossings(known)
     for workspace in known:
         file = workspace.prepared_dir / _FILE
         if problems := found.get(workspace.tenant.name):
-            file.write_bytes(orjson.dumps([problem.as_dict() for problem in problems]))
+            replace_file(file, orjson.dumps([problem.as_dict() for problem in problems]))
         else:
             file.unlink(missing_ok=True)
     return found

@@ -80,7 +80,7 @@ def _as_in_production(environ: Mapping[str, str], places: Places, name: str) -> 
 
 
 def _as_production(environ: Mapping[str, str], name: str) -> dict[str, str]:
-    own = environment.for_tenant(environ, name, [name])
+    own = environment.for_tenant(environ, name)
     return {**own, "DBT_TARGET": "prod", f"{prefix(name)}DBT_TARGET": "prod"}
 
 
@@ -89,11 +89,13 @@ def _prepared(environ: Mapping[str, str], places: Places, *, parse_only: bool) -
     workspaces = []
     for name in tenant_names(places.tenants_dir):
         try:
-            own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
+            own = environment.for_tenant(environ, name)
             seen = _as_production(own, name) if parse_only else own
             if parse_only and load_tenant(places.tenants_dir, name).config.warehouse != "snowflake":
                 continue
-            workspaces.append(open_workspace(seen, places, name, parse_only=parse_only))
+            workspace = open_workspace(seen, places, name, parse_only=parse_only)
+            if workspace.values["SNOWFLAKE_ACCOUNT"] or workspace.values["SNOWFLAKE_DATABASE"] or not parse_only:
+                workspaces.append(workspace)  # of those that name neither, nobody knows yet where they will build
         except ProblemsError:
             continue  # its own inspection says why
     on_a_warehouse = [workspace for workspace in workspaces if workspace.profile.adapter != "duckdb"]
@@ -108,7 +110,7 @@ def _prepare_if_possible(workspace: Workspace) -> None:
 
 
 def _inspect_apart(environ: Mapping[str, str], places: Places, name: str) -> list[Problem]:
-    own = environment.for_tenant(environ, name, tenant_names(places.tenants_dir))
+    own = environment.for_tenant(environ, name)
     own |= {"APOLLO_TENANTS_DIR": str(places.tenants_dir), "APOLLO_STATE_DIR": str(places.state_dir)}
     where = f"tenants/{name}/definitions.py"
     with tempfile.TemporaryDirectory(prefix="apollo-inspection-") as folder:

@@ -51,12 +51,14 @@ def database_problems(url: str | None) -> list[Problem]:
     from sqlalchemy import create_engine, exc
 
     engine = create_engine(url, connect_args={"connect_timeout": 5})
-    shown = engine.url.render_as_string(hide_password=True)
+    shown = f"{engine.url.host}:{engine.url.port or 5432}/{engine.url.database}"
     try:
         with engine.connect():
             return []
     except exc.SQLAlchemyError as error:
         told = " ".join(str(getattr(error, "orig", error)).split())
+        for secret in filter(None, (engine.url.password,)):
+            told = told.replace(str(secret), "***")
         return [Problem("DAGSTER_PG_URI", f"{shown} cannot be used: {told}", "Check host, name, user and password.")]
     finally:
         engine.dispose()

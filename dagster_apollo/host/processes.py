@@ -9,11 +9,13 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from dagster_apollo.errors import HostError, Problem
+from dagster_apollo.execution.process import end_with_parent
 
 STOP_TIMEOUT_SECONDS = 15.0
 _TAIL_LINES = 15
@@ -77,6 +79,7 @@ class ProcessGroup:
                 env=dict(environ),
                 cwd=folder,
                 start_new_session=True,
+                preexec_fn=partial(end_with_parent, signal.SIGTERM),
             )
         process = Process(name, popen, log)
         self.processes.append(process)

@@ -29,7 +29,7 @@ from dagster_apollo.host.first_build import build_what_was_never_built
 from dagster_apollo.host.instance import lay_home
 from dagster_apollo.host.processes import ProcessGroup, who_listens
 from dagster_apollo.settings import read
-from dagster_apollo.tenant import chosen_names, tenant_names
+from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
 
 START_TIMEOUT_SECONDS = 180.0
@@ -76,7 +76,7 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
             locations = start_code_locations(group, environ, places, names, home, sockets)
             say(f"starting {len(locations)} code locations, the webserver and the daemon")
             workspace = _write_workspace(home, locations)
-            shared = {**environment.for_nobody(environ, tenant_names(places.tenants_dir)), "DAGSTER_HOME": str(home)}
+            shared = {**environment.for_nobody(environ), "DAGSTER_HOME": str(home)}
             shared.pop("PYTHONDONTWRITEBYTECODE", None)
             bin_dir = Path(sys.executable).parent
             command = [str(bin_dir / "dagster-webserver"), "-h", HOST, "-p", str(port), "-w", str(workspace)]
@@ -120,7 +120,7 @@ def prepare_all(environ: Mapping[str, str], places: Places, names: Iterable[str]
             continue
         workspaces.append(workspace)
         say(f"{name}: manifest {f'made in {time.monotonic() - started:.1f} s' if made else 'is current'}")
-    for name, problems in record_crossings(workspaces).items():
+    for name, problems in record_crossings(environ, places).items():
         say(f"{name}: cannot be served\n" + "\n".join(f"    {problem}" for problem in problems))
     return workspaces
 
@@ -134,12 +134,11 @@ def start_code_locations(
     sockets: Path,
 ) -> list[CodeLocation]:
     """Start Dagster's code server for each tenant."""
-    everyone = tenant_names(places.tenants_dir)
     locations = []
     for name in names:
         location = CodeLocation(name, sockets / f"{name}.sock")
         own = {
-            **environment.for_tenant(environ, name, everyone),
+            **environment.for_tenant(environ, name),
             TENANT_VARIABLE: name,
             "DAGSTER_HOME": str(home),
             "APOLLO_STATE_DIR": str(places.state_dir),

@@ -23,7 +23,6 @@ from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.errors import Problem
 from dagster_apollo.host import code_location
 from dagster_apollo.settings import SETTINGS
-from dagster_apollo.tenant import tenant_names
 
 ON_DUCKDB = "warehouse: duckdb\n"
 
@@ -78,7 +77,7 @@ class TenantFolders:
 
     def of_tenant(self, name: str, **more: str) -> dict[str, str]:
         """What the tenant's code location is started with."""
-        own = environment.for_tenant(self.environ(**more), name, tenant_names(self.tenants_dir))
+        own = environment.for_tenant(self.environ(**more), name)
         return {**own, code_location.TENANT_VARIABLE: name}
 
     def apollo(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ def everything() -> dict[str, str]:
 
 @pytest.mark.parametrize("tenant", TENANTS)
 def test_a_tenant_is_given_nothing_of_another(tenant: str) -> None:
-    given = for_tenant(everything(), tenant, TENANTS)
+    given = for_tenant(everything(), tenant)
 
     for other in set(TENANTS) - {tenant}:
         assert [name for name in given if name.startswith(prefix(other))] == []
@@ -36,7 +36,7 @@ def test_a_tenant_is_given_nothing_of_another(tenant: str) -> None:
 
 
 def test_a_tenant_is_given_its_own_under_both_names() -> None:
-    given = for_tenant(everything(), "shop", TENANTS)
+    given = for_tenant(everything(), "shop")
 
     assert given["SHOP__SNOWFLAKE_USER"] == given["SNOWFLAKE_USER"] == "of shop"
     assert given["SHOP__API_TOKEN"] == given["API_TOKEN"] == "token of shop"
@@ -46,23 +46,49 @@ def test_a_tenant_is_given_its_own_under_both_names() -> None:
 def test_a_tenant_cannot_give_its_process_another_database_or_home() -> None:
     environ = {"DAGSTER_PG_URI": "ours", "SHOP__DAGSTER_PG_URI": "theirs", "SHOP__APOLLO_STATE_DIR": "theirs"}
 
-    given = for_tenant(environ, "shop", TENANTS)
+    given = for_tenant(environ, "shop")
 
     assert given["DAGSTER_PG_URI"] == "ours"
     assert "APOLLO_STATE_DIR" not in given
 
 
 def test_a_tenant_is_not_given_what_belongs_to_a_folder_that_is_gone() -> None:
-    environ = {"GONE__SNOWFLAKE_PRIVATE_KEY_B64": "x", "GONE__DBT_THREADS": "2", "A__B": "kept"}
+    environ = {
+        "GONE__SNOWFLAKE_PRIVATE_KEY_B64": "x",
+        "GONE__DBT_THREADS": "2",
+        "GONE__STRIPE": "x",
+        "shop__STRIPE": "x",
+        "X__SHOP__STRIPE": "x",
+        "__CF_USER": "kept",
+    }
 
-    assert for_tenant(environ, "shop", TENANTS) == {"A__B": "kept"}
+    assert for_tenant(environ, "shop") == {"__CF_USER": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("github_token", "x"),
+        ("dagster_pg_uri", "x"),
+        ("STRIPE_KEY", "x"),
+        ("OPENAI_APIKEY", "x"),
+        ("SENTRY_DSN", "x"),
+        ("DATABASE_URL", "postgres://u:p@host/db"),
+        ("DBT_QUIET", "1"),
+        ("DBT_EMPTY", "1"),
+    ],
+)
+def test_dbt_is_not_given_a_shared_secret_nor_a_switch_that_would_silence_it(name: str, value: str) -> None:
+    given = for_dbt({name: value, "REGION": "eu", "HOME_URL": "https://host/"}, "shop", {})
+
+    assert given == {"REGION": "eu", "HOME_URL": "https://host/"}
 
 
 def test_an_environment_may_be_derived_from_a_derived_one() -> None:
-    once = for_tenant(everything(), "shop", TENANTS)
+    once = for_tenant(everything(), "shop")
 
-    assert for_tenant(once, "shop", TENANTS) == once
-    assert for_tenant(once, "shop", ["shop"]) == once
+    assert for_tenant(once, "shop") == once
+    assert for_tenant(once, "shop") == once
 
 
 def test_a_tenant_reads_the_same_settings_from_its_own_environment_as_from_everybodys() -> None:
@@ -74,7 +100,7 @@ def test_a_tenant_reads_the_same_settings_from_its_own_environment_as_from_every
         "CELLAR__SNOWFLAKE_USER": "theirs",
     }
 
-    own = for_tenant(environ, "shop", TENANTS)
+    own = for_tenant(environ, "shop")
 
     assert dict(read(own, "shop")) == dict(read(environ, "shop"))
     assert read(own, "shop")["SNOWFLAKE_PRIVATE_KEY_B64"] is None
@@ -84,7 +110,7 @@ def test_a_tenant_reads_the_same_settings_from_its_own_environment_as_from_every
 
 
 def test_webserver_and_daemon_are_given_no_tenants_variable_and_no_way_to_a_warehouse() -> None:
-    given = for_nobody({**everything(), "DBT_ENV_SECRET_GIT": "x", "GONE__SNOWFLAKE_USER": "x"}, TENANTS)
+    given = for_nobody({**everything(), "DBT_ENV_SECRET_GIT": "x", "GONE__SNOWFLAKE_USER": "x"})
 
     shared = {"DAGSTER_HOME", "DAGSTER_PG_URI", "APOLLO_STATE_DIR", "APOLLO_TENANTS_DIR", "PORT", "TENANTS"}
     assert set(given) == {*SHARED, *shared}
@@ -95,7 +121,7 @@ def test_webserver_and_daemon_are_given_no_tenants_variable_and_no_way_to_a_ware
 
 
 def test_dbt_is_given_no_secret_of_ours() -> None:
-    own = for_tenant(everything(), "shop", TENANTS)
+    own = for_tenant(everything(), "shop")
 
     given = for_dbt(own, "shop", {})
 
@@ -124,7 +150,7 @@ def test_dbt_is_not_given_a_shared_variable_whose_name_says_that_it_is_secret(na
 
 def test_dbt_is_given_what_is_secret_in_dbts_own_way_and_what_is_the_tenants_own() -> None:
     shared = {"DBT_ENV_SECRET_GIT_TOKEN": "masked by dbt", "GITHUB_TOKEN": "ours"}
-    own = for_tenant({**shared, "SHOP__GITHUB_TOKEN": "theirs"}, "shop", TENANTS)
+    own = for_tenant({**shared, "SHOP__GITHUB_TOKEN": "theirs"}, "shop")
 
     assert for_dbt(own, "shop", {}) == {"DBT_ENV_SECRET_GIT_TOKEN": "masked by dbt", "GITHUB_TOKEN": "theirs"}
 
@@ -132,7 +158,7 @@ def test_dbt_is_given_what_is_secret_in_dbts_own_way_and_what_is_the_tenants_own
 def test_what_a_tenant_declares_is_over_the_shared_and_under_its_own_variables() -> None:
     environ = {"REGION": "shared", "CURRENCY": "shared", "LOCALE": "shared", "SHOP__CURRENCY": "own"}
 
-    given = for_dbt(for_tenant(environ, "shop", TENANTS), "shop", {"REGION": "declared", "CURRENCY": "declared"})
+    given = for_dbt(for_tenant(environ, "shop"), "shop", {"REGION": "declared", "CURRENCY": "declared"})
 
     assert given == {"REGION": "declared", "CURRENCY": "own", "LOCALE": "shared"}
 

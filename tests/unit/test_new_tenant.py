@@ -34,13 +34,13 @@ def project(folder: Path, *more: str) -> Path:
 def refusal(tenants_dir: Path, name: str, source: Path | None = None) -> str:
     before = sorted(tenants_dir.iterdir())
     with pytest.raises(TenantError) as refused:
-        make_tenant(tenants_dir, name, source)
+        make_tenant(tenants_dir, tenants_dir / "_template", name, source)
     assert sorted(tenants_dir.iterdir()) == before, "something was left behind"
     return str(refused.value)
 
 
 def test_a_tenant_from_the_template_has_its_own_name_throughout(tenants_dir: Path) -> None:
-    folder, notes = make_tenant(tenants_dir, "shop", None)
+    folder, notes = make_tenant(tenants_dir, tenants_dir / "_template", "shop", None)
 
     assert folder == tenants_dir / "shop"
     assert notes == []
@@ -56,7 +56,7 @@ def test_a_project_is_copied_without_what_was_made_in_it(tenants_dir: Path, tmp_
     left_behind = [".git/HEAD", "target/manifest.json", "logs/dbt.log", "dbt_packages/x/y", ".venv/z", ".env"]
     source = project(tmp_path / "theirs", "models/a.sql", "seeds/b.csv", *left_behind)
 
-    folder, notes = make_tenant(tenants_dir, "shop", source)
+    folder, notes = make_tenant(tenants_dir, tenants_dir / "_template", "shop", source)
 
     copied = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     assert copied == {"dbt_project.yml", "models/a.sql", "seeds/b.csv"}
@@ -65,15 +65,17 @@ def test_a_project_is_copied_without_what_was_made_in_it(tenants_dir: Path, tmp_
 
 
 def test_a_copied_profile_is_noted_since_it_is_not_used(tenants_dir: Path, tmp_path: Path) -> None:
-    _, [note] = make_tenant(tenants_dir, "shop", project(tmp_path / "theirs", "profiles.yml"))
+    _, [note] = make_tenant(
+        tenants_dir, tenants_dir / "_template", "shop", project(tmp_path / "theirs", "profiles.yml")
+    )
 
-    assert (note.where, note.severity) == ("tenants/shop/profiles.yml", "note")
+    assert (note.where, note.severity) == ("profiles.yml", "note")
 
 
 def test_a_project_may_lie_below_the_folder_that_is_copied(tenants_dir: Path, tmp_path: Path) -> None:
     project(tmp_path / "repository" / "dbt")
 
-    folder, _ = make_tenant(tenants_dir, "shop", tmp_path / "repository")
+    folder, _ = make_tenant(tenants_dir, tenants_dir / "_template", "shop", tmp_path / "repository")
 
     assert load_tenant(tenants_dir, "shop").project_dir == folder / "dbt"
 
@@ -90,7 +92,7 @@ def test_a_name_that_no_tenant_may_have_is_refused(tenants_dir: Path, name: str)
 
 
 def test_a_name_that_is_taken_is_refused_and_the_folder_kept(tenants_dir: Path) -> None:
-    make_tenant(tenants_dir, "shop", None)
+    make_tenant(tenants_dir, tenants_dir / "_template", "shop", None)
     (tenants_dir / "shop" / "mine.sql").write_text("select 1")
 
     assert "tenants/shop: is there already" in refusal(tenants_dir, "shop")
@@ -99,7 +101,7 @@ def test_a_name_that_is_taken_is_refused_and_the_folder_kept(tenants_dir: Path) 
 
 @pytest.mark.parametrize("name", ["Shop", "SHOP", "shop_"])
 def test_a_name_whose_variables_would_be_anothers_is_refused(tenants_dir: Path, name: str) -> None:
-    make_tenant(tenants_dir, "shop", None)
+    make_tenant(tenants_dir, tenants_dir / "_template", "shop", None)
 
     assert "its variables' prefix would collide with that of tenants/shop" in refusal(tenants_dir, name)
 
@@ -130,7 +132,7 @@ def test_what_an_interrupted_copy_left_does_not_matter(tenants_dir: Path) -> Non
     (tenants_dir / ".shop.partial" / "shop").mkdir(parents=True)
     (tenants_dir / ".shop.partial" / "shop" / "half").write_text("")
 
-    folder, _ = make_tenant(tenants_dir, "shop", None)
+    folder, _ = make_tenant(tenants_dir, tenants_dir / "_template", "shop", None)
 
     assert not (folder / "half").exists()
     assert tenant_names(tenants_dir) == ["shop"]

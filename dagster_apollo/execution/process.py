@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 # Loaded before any fork: nothing may be imported between fork and exec.
@@ -55,7 +54,7 @@ class DbtProcess:
             env=dict(self.environment),
             cwd=self.folder,
             start_new_session=True,  # an interrupt of the terminal reaches it through us, once
-            preexec_fn=partial(end_with_parent, signal.SIGINT),
+            preexec_fn=end_with_parent,
         )
         try:
             assert process.stdout is not None  # noqa: S101
@@ -66,14 +65,15 @@ class DbtProcess:
             self.returncode = _stop(process)
 
 
-def end_with_parent(number: int) -> None:
-    """In a child, before it becomes its program: have it sent this signal when its parent is gone, even by SIGKILL.
+def end_with_parent() -> None:
+    """In a child, before it becomes its program: have it end when its parent is gone, even by SIGKILL.
 
-    A run that is killed takes its dbt along: left alone, dbt would hold the tables that the retry builds. Linux only.
-    The signal comes when the thread ends that started the child, which must be the main one.
+    A run that is killed takes its dbt along: left alone, dbt would hold the tables that the retry builds. By SIGTERM,
+    since after an interrupt dbt would first wait for its threads. Linux only. The signal comes when the thread ends
+    that started the child, which must be the main one.
     """
     if _LIBC:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, number)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:

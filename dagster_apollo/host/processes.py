@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -79,7 +78,7 @@ class ProcessGroup:
                 env=dict(environ),
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=partial(end_with_parent, signal.SIGTERM),
+                preexec_fn=end_with_parent,
             )
         process = Process(name, popen, log)
         self.processes.append(process)

@@ -18,6 +18,7 @@ help:  ## List the commands
 setup: $(STAMP)  ## Make .venv from the hashed lock
 
 $(STAMP): requirements-dev.txt pyproject.toml scripts/make_venv.sh
+	@echo "the first time takes some minutes"
 	@scripts/make_venv.sh $(VENV) requirements-dev.txt
 	@scripts/install_package.sh $(VENV)
 	@touch $@
@@ -30,6 +31,7 @@ dev: $(STAMP)  ## Serve all tenants on 127.0.0.1 (PORT=3000, TENANTS=a,b for som
 	@exec $(BIN)/apollo dev
 
 snowflake: $(SNOWFLAKE_STAMP)  ## Start a Snowflake of your own on this machine and print the variables to use
+	@echo "Ctrl-C stops it and keeps its data. In another shell: . .apollo/snowflake/env"
 	@PYTHONPATH=local_snowflake exec local_snowflake/.venv/bin/python -m local_snowflake up --root .apollo/snowflake --port $${SNOWFLAKE_PORT:-8085}
 
 test-parts: $(STAMP) $(SNOWFLAKE_STAMP)  ## Install what the tests need beside .venv: Chromium, PostgreSQL

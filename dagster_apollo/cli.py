@@ -20,7 +20,7 @@ from rich.table import Table
 from dagster_apollo import environment
 from dagster_apollo.dbt.workspace import Places, open_workspace, read_tenant, repository_root
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError
-from dagster_apollo.tenant import chosen_names, tenant_names
+from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import snowflake_key
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dagster OSS for many dbt tenants.")
@@ -123,7 +123,7 @@ def tenant_list(as_json: JsonOption = False) -> None:
     environ, places = _here()
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
-    for name in tenant_names(places.tenants_dir):
+    for name in _names(places, environ, None):
         try:
             tenant, values = read_tenant(environ, places, name)
         except ProblemsError as error:
@@ -244,7 +244,8 @@ def keys_check(names: TenantsArgument = None, as_json: JsonOption = False) -> No
     else:
         for row in rows:
             shown = f"{row['fingerprint']}, {row['bits']} bits" if row["fingerprint"] else "no usable key"
-            _out.print(f"{row['tenant']}: user {row['user']} at {row['account']}: {shown}", markup=False)
+            who = f" of {row['user']} at {row['account']}" if row["user"] and row["account"] else ""
+            _out.print(f"{row['tenant']}: {shown}{who}", markup=False)
         for problem in problems:
             _print_problem(problem)
     raise typer.Exit(1 if _errors(problems) else 0)

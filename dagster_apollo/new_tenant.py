@@ -23,6 +23,7 @@ _LEFT_BEHIND = shutil.ignore_patterns(
     "*.pem",
     "profiles.yml",
 )
+_HEADING = "no tenant was made"
 _TEMPLATE_NAME = "template_tenant"
 
 
@@ -45,21 +46,23 @@ def make_tenant(tenants_dir: Path, template: Path, name: str, source: Path | Non
     where = f"tenants/{name}"
     if not can_be_a_name(name):
         remedy = "Give letters, digits and single `_`, a letter first, 60 at the most; not main, system or temp."
-        raise TenantError([Problem(repr(name), "cannot be a tenant's name", remedy)])
+        raise TenantError([Problem(repr(name), "cannot be a tenant's name", remedy)], _HEADING)
     if folder.exists():
-        raise TenantError([Problem(where, "is there already", "Choose another name, or remove the folder first.")])
+        raise TenantError(
+            [Problem(where, "is there already", "Choose another name, or remove the folder first.")], _HEADING
+        )
     for one, other in colliding_prefixes([*tenant_names(tenants_dir), name]):
         if name in (one, other):
             rival = other if name == one else one
             what = f"its variables' prefix would collide with that of tenants/{rival}"
-            raise TenantError([Problem(where, what, "Choose another name.")])
+            raise TenantError([Problem(where, what, "Choose another name.")], _HEADING)
     origin = source.expanduser() if source else template
     if tenants_dir.resolve().is_relative_to(origin.resolve()):
         remedy = "Name the folder of the dbt project itself."
-        raise TenantError([Problem(str(origin), "holds the tenants' folder", remedy)])
+        raise TenantError([Problem(str(origin), "holds the tenants' folder", remedy)], _HEADING)
     if not origin.is_dir() or not list(origin.glob(f"**/{PROJECT_FILE}")):
         remedy = f"Name a folder that holds a {PROJECT_FILE}."
-        raise TenantError([Problem(str(origin), "holds no dbt project", remedy)])
+        raise TenantError([Problem(str(origin), "holds no dbt project", remedy)], _HEADING)
     partial = tenants_dir / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -70,7 +73,7 @@ def make_tenant(tenants_dir: Path, template: Path, name: str, source: Path | Non
         (partial / name).rename(folder)
     except (shutil.Error, OSError) as error:
         told = " ".join(str(error).split())[:300]
-        raise TenantError([Problem(str(origin), f"cannot be copied: {told}", "Nothing was made.")]) from None
+        raise TenantError([Problem(str(origin), f"cannot be copied: {told}", "Nothing was made.")], _HEADING) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     notes = []

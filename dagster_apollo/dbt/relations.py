@@ -8,6 +8,7 @@ from typing import Any
 
 from dagster_apollo.dbt.manifest import is_asset, written_relations
 from dagster_apollo.errors import Problem
+from dagster_apollo.settings import prefix
 
 _SHOWN = 3
 
@@ -30,9 +31,9 @@ def schema_problems(tenant: str, manifest: Mapping[str, Any]) -> list[Problem]:
     return [
         Problem(
             f"tenants/{tenant}",
-            f"the schema of {names} comes out empty or beginning with `_`, since the profile has no schema",
+            f"on Snowflake the schema of {names} comes out empty or beginning with `_`: the profile has none",
             "Give every model, seed and snapshot a `+schema`, with a macro `generate_schema_name` that takes it as it "
-            "is (tenants/_template has one), or set DBT_SCHEMA.",
+            f"is (copy the one of tenants/_template), or set {prefix(tenant)}DBT_SCHEMA.",
         )
     ]
 

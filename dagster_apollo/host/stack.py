@@ -6,6 +6,8 @@ socket. What starts them is `start_code_locations`; what else serves tenants lat
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import socket
 import sys
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import grpc
 import yaml
@@ -70,11 +73,12 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
     workspaces = prepare_all(environ, places, names, say)
     _require_database(environ, workspaces)
     home = lay_home(environ, root)
+    lock = _only_one(home)
     sockets = Path(tempfile.mkdtemp(prefix="apollo-sockets-"))
     try:
         with ProcessGroup(places.state_dir / "logs") as group:
             locations = start_code_locations(group, environ, places, names, home, sockets)
-            say(f"starting {len(locations)} code locations, the webserver and the daemon")
+            say(f"starting the webserver, the daemon and the code locations of {len(locations)} tenants")
             workspace = _write_workspace(home, locations)
             shared = {**environment.for_nobody(environ), "DAGSTER_HOME": str(home)}
             shared.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -97,6 +101,25 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
                 time.sleep(1)
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
+        lock.close()
+
+
+def _only_one(home: Path) -> IO[str]:
+    """Hold the folder for this process: two daemons on one database would take each other's runs."""
+    lock = (home / "dev.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        lock.close()
+        remedy = "Stop it, or give this one folders of its own: APOLLO_STATE_DIR and DAGSTER_HOME."
+        problem = Problem(f"DAGSTER_HOME={home}", f"is in use by `apollo dev`, process {holder}", remedy)
+        raise HostError([problem], "two of them would take each other's runs") from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def _require_database(environ: Mapping[str, str], workspaces: Iterable[Workspace]) -> None:

@@ -68,7 +68,7 @@ def test_a_schema_that_comes_out_empty_or_half_is_told_on_snowflake() -> None:
     )
 
     assert problem.where == "tenants/shop"
-    assert problem.what.startswith("the schema of half, no_schema comes out empty or beginning with `_`")
+    assert problem.what.startswith("on Snowflake the schema of half, no_schema comes out empty or beginning with `_`")
     for way_out in ("+schema", "generate_schema_name", "DBT_SCHEMA"):
         assert way_out in problem.remedy
 

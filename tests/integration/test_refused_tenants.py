@@ -303,22 +303,29 @@ ROUTED = {
 
 
 def test_two_tenants_that_would_write_one_table_of_snowflake_are_both_refused_by_the_check(tmp_path: Path) -> None:
-    tenants = TenantFolders(tmp_path)
+    tenants = TenantFolders(tmp_path, SNOWFLAKE_DATABASE="ANALYTICS")
     tenants.write("one", ROUTED)
     tenants.write("two", ROUTED)
     tenants.write("apart", {**ROUTED, "tenant.yaml": "snowflake: {database: another}\n"})
     told = tenants.check()
-    assert [p.what for p in told["one"]] == ["would write the same table as tenants/two: unset.marts.orders"]
-    assert [p.what for p in told["two"]] == ["would write the same table as tenants/one: unset.marts.orders"]
+    assert [p.what for p in told["one"]] == ["would write the same table as tenants/two: analytics.marts.orders"]
+    assert [p.what for p in told["two"]] == ["would write the same table as tenants/one: analytics.marts.orders"]
     assert told["apart"] == []
 
 
-def test_a_tenant_checked_alone_is_still_held_against_the_others(tmp_path: Path) -> None:
+def test_tenants_that_name_no_database_yet_are_not_held_to_share_one(tmp_path: Path) -> None:
     tenants = TenantFolders(tmp_path)
     tenants.write("one", ROUTED)
     tenants.write("two", ROUTED)
+    assert tenants.check() == {"one": [], "two": []}
+
+
+def test_a_tenant_checked_alone_is_still_held_against_the_others(tmp_path: Path) -> None:
+    tenants = TenantFolders(tmp_path, SNOWFLAKE_DATABASE="ANALYTICS")
+    tenants.write("one", ROUTED)
+    tenants.write("two", ROUTED)
     assert [p.what for p in tenants.check("two")["two"]] == [
-        "would write the same table as tenants/one: unset.marts.orders"
+        "would write the same table as tenants/one: analytics.marts.orders"
     ]
 
 

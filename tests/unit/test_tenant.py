@@ -273,7 +273,7 @@ def test_a_folder_without_a_project_is_told_how_to_get_one(tmp_path: Path) -> No
         ("model-paths: ['../cellar/models']", "'../cellar/models' leads out of the tenant's folder"),
         ("seed-paths: /etc", "'/etc' leads out of the tenant's folder"),
         ("macro-paths: [macros, \"{{ env_var('HOME') }}\"]", "is not a plain path"),
-        ("packages-install-path: ../shared", "'../shared' leads out of the tenant's folder"),
+        ("packages-install-path: ../elsewhere", "'../elsewhere' leads out of the tenant's folder"),
     ],
 )
 def test_the_projects_paths_stay_in_the_tenants_folder(tmp_path: Path, line: str, what: str) -> None:

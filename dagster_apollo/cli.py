@@ -311,12 +311,15 @@ def _names(places: Places, environ: Mapping[str, str], names: list[str] | None) 
 
 
 def _end_as_by_ctrl_c() -> None:
-    """SIGTERM, and SIGHUP when the terminal is closed, end a command as Ctrl-C does: orderly."""
+    """SIGTERM, and SIGHUP when the terminal is closed, end a command as Ctrl-C does: orderly.
+
+    So does SIGINT in the background of a script, whose shell has had it ignored.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
 
 

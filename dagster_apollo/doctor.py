@@ -14,7 +14,7 @@ from dagster_apollo.dbt.workspace import Places, open_workspace, read_tenant
 from dagster_apollo.errors import Problem, ProblemsError
 from dagster_apollo.host.instance import database_problems
 from dagster_apollo.settings import Values, colliding_prefixes, read, shared_problems, suspicious_variables
-from dagster_apollo.tenant import Tenant, load_tenant, tenant_names
+from dagster_apollo.tenant import Tenant, tenant_names
 from dagster_apollo.warehouse.connection import connection_problems
 from dagster_apollo.warehouse.profiles import snowflake_key
 
@@ -72,7 +72,6 @@ def _tenants(environ: Mapping[str, str], places: Places) -> list[Problem]:
         problems.append(Problem(f"{places.tenants_dir.name}/", "holds no tenant", remedy))
     for name in tenant_names(places.tenants_dir):
         try:
-            load_tenant(places.tenants_dir, name)
             workspace = open_workspace(environ, places, name, parse_only=True)
         except ProblemsError as error:
             problems += error.problems

@@ -80,8 +80,7 @@ def _as_in_production(environ: Mapping[str, str], places: Places, name: str) -> 
 
 
 def _as_production(environ: Mapping[str, str], name: str) -> dict[str, str]:
-    own = environment.for_tenant(environ, name)
-    return {**own, "DBT_TARGET": "prod", f"{prefix(name)}DBT_TARGET": "prod"}
+    return {**environ, "DBT_TARGET": "prod", f"{prefix(name)}DBT_TARGET": "prod"}
 
 
 def _prepared(environ: Mapping[str, str], places: Places, *, parse_only: bool) -> list[Workspace]:
@@ -89,8 +88,7 @@ def _prepared(environ: Mapping[str, str], places: Places, *, parse_only: bool) -
     workspaces = []
     for name in tenant_names(places.tenants_dir):
         try:
-            own = environment.for_tenant(environ, name)
-            seen = _as_production(own, name) if parse_only else own
+            seen = _as_production(environ, name) if parse_only else environ
             if parse_only and load_tenant(places.tenants_dir, name).config.warehouse != "snowflake":
                 continue
             workspace = open_workspace(seen, places, name, parse_only=parse_only)

@@ -137,7 +137,7 @@ def fork(module_folder: Path, start_shared_stack: StartStack) -> Fork:
         "SHARED_PLAIN": SHARED,
         "SHARED_API_TOKEN": f"{SHARED}-token",
     }
-    stack = start_shared_stack(environ, command=[sys.executable, "-m", "dagster_apollo.cli", "dev"], folder=root)
+    stack = start_shared_stack(environ, command=[sys.executable, "-m", "dagster_apollo.cli.main", "dev"], folder=root)
     wait_until(lambda: gate.reached, "the run of nosy waits in its model")
     command_lines = [" ".join(process.cmdline()) for process in stack.processes()]
     gate.open()

@@ -11,7 +11,7 @@ import pytest
 from local_snowflake.testing import Server, register_user, running_server
 from typer.testing import CliRunner
 
-from dagster_apollo import cli
+from dagster_apollo.cli import main as cli
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
 from dagster_apollo.definitions import tenant_definitions

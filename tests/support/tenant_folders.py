@@ -83,7 +83,7 @@ class TenantFolders:
     def apollo(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run the command line to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "dagster_apollo.cli", *words],
+            [sys.executable, "-m", "dagster_apollo.cli.main", *words],
             env=self.environ(**more),
             cwd=repository_root(),
             capture_output=True,

@@ -17,7 +17,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from dagster_apollo import cli
+from dagster_apollo.cli import console
+from dagster_apollo.cli import main as cli
 from dagster_apollo.dbt.workspace import Places, repository_root
 from dagster_apollo.settings import SETTINGS
 from tests.support.shop_tenant import places_below, write_tenant
@@ -48,7 +49,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     """A repository of one's own, with no tenant yet, and a shell with none of our variables."""
     for setting in SETTINGS:
         monkeypatch.delenv(setting.name, raising=False)
-    monkeypatch.setattr(cli, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(console, "repository_root", lambda: tmp_path)
     (tmp_path / "requirements.txt").write_text("")
     return places_below(tmp_path)
 

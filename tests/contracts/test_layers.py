@@ -14,19 +14,24 @@ from tests.support.package_source import PACKAGE, Module, modules_of
 # From the ground up; rooms of one line stand beside each other. A module belongs to the longest name that fits.
 ROOMS = (
     ("errors",),
-    ("settings",),
-    ("environment", "tenant"),
+    ("settings", "fork"),
+    ("environment", "tenant", "topology"),
     ("warehouse", "execution"),
     ("projections",),
+    ("deploy",),
     ("dbt",),
     ("schedules",),
     ("definitions",),
+    ("access",),
     ("host",),
     ("doctor", "new_tenant"),
     ("cli",),
 )
 BESIDE = {("warehouse", "execution"), ("execution", "warehouse"), ("doctor", "new_tenant"), ("new_tenant", "doctor")}
-WITHOUT_DAGSTER = ("errors", "settings", "environment", "tenant", "warehouse", "execution", "projections", "new_tenant")
+WITHOUT_DAGSTER = (
+    "errors", "settings", "fork", "environment", "tenant", "topology", "warehouse", "execution", "projections", "deploy",
+    "new_tenant",
+)  # fmt: skip
 MODULES = modules_of()
 
 

@@ -1,0 +1,167 @@
+"""What a fork says about itself: `apollo.toml`, typed and strict, every field with a default that works.
+
+Who may log in by OpenID Connect stands here too, since it is no secret and a change of it deserves a review; passwords
+and tokens stand in the access file. What follows from all this is `topology.py` and its projections.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from dagster_apollo.errors import Problem, ProblemsError
+
+FILE = "apollo.toml"
+# The owner in the default image: enough to run on a laptop, refused by a deploy.
+PLACEHOLDER_OWNER = "example"
+# https://render.com/docs/blueprint-spec: plans of services and of Postgres, as the published schema names them.
+ServicePlan = Literal[
+    "0.5c-512mb", "1c-2g", "2c-4g", "2c-8g", "2c-16g", "4c-8g", "4c-16g", "4c-32g", "8c-16g", "8c-32g", "8c-64g",
+]  # fmt: skip
+DatabasePlan = Literal[
+    "basic-256mb", "basic-1gb", "basic-4gb", "pro-4gb", "pro-8gb", "pro-16gb", "pro-32gb", "pro-64gb",
+]  # fmt: skip
+Region = Literal["oregon", "ohio", "virginia", "frankfurt", "singapore"]
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
+_IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
+_DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+
+
+class ForkError(ProblemsError):
+    """An `apollo.toml` that cannot be used."""
+
+    heading = f"{FILE} is not right"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plans(_Strict):
+    """Sizes, in Render's names; a Docker host gives its containers the same memory and processors."""
+
+    webserver: ServicePlan = Field("0.5c-512mb", description="The webserver's plan.")
+    daemon: ServicePlan = Field("0.5c-512mb", description="The daemon's plan.")
+    code: ServicePlan = Field("1c-2g", description="The code host's plan: tenants and their runs.")
+    database: DatabasePlan = Field("basic-256mb", description="Postgres' plan.")
+
+
+class Rule(_Strict):
+    """What somebody who logs in by OpenID Connect is here."""
+
+    role: Literal["viewer", "operator", "administrator"] = Field("viewer", description="The role.")
+    tenants: tuple[str, ...] | None = Field(None, description="The tenants that the role is about; unset: all.")
+    confined: bool = Field(False, description="See nothing of any other tenant.")
+
+    @model_validator(mode="after")
+    def _confined_to_something(self) -> Rule:
+        if self.confined and not self.tenants:
+            raise ValueError("`confined` needs `tenants`")
+        if self.role == "administrator" and (self.confined or self.tenants is not None):
+            raise ValueError("an administrator is one of everything: leave out `tenants` and `confined`")
+        return self
+
+
+class LoginRules(_Strict):
+    """Who may log in by OpenID Connect. An e-mail address goes before a group, a group before a domain."""
+
+    domains: dict[str, Rule] = Field(default_factory=dict, description="By the e-mail address's domain.")
+    groups: dict[str, Rule] = Field(default_factory=dict, description="By a group of the provider's `groups` claim.")
+    emails: dict[str, Rule] = Field(default_factory=dict, description="By the e-mail address.")
+
+
+class Fork(_Strict):
+    """One fork.
+
+    Attributes:
+        name: what its resources on a host and its environment groups begin with.
+        image: the image's repository, without tag or digest.
+        region: Render's region, the same for every service: the private network ends at it.
+        domain: the host name under which people find it; unset: Render's own, or loopback on a Docker host.
+        plans: the sizes.
+        login: who may log in by OpenID Connect.
+    """
+
+    name: Annotated[str, Field(description="What its resources begin with.")] = "apollo"
+    image: Annotated[str, Field(description="The image's repository, without a tag.")] = (
+        f"ghcr.io/{PLACEHOLDER_OWNER}/dagster-apollo"
+    )
+    region: Annotated[Region, Field(description="Render's region, for every service.")] = "frankfurt"
+    domain: Annotated[str | None, Field(description="The host name that people type; unset: Render's own.")] = None
+    plans: Plans = Plans()
+    login: LoginRules = LoginRules()
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("2 to 32 lower-case letters, digits and hyphens, beginning with a letter")
+        return name
+
+    @field_validator("image")
+    @classmethod
+    def _repository(cls, image: str) -> str:
+        if not _IMAGE.fullmatch(image):
+            raise ValueError("a registry and a repository in lower case, `ghcr.io/owner/name`, without tag or digest")
+        return image
+
+    @field_validator("domain")
+    @classmethod
+    def _host_name(cls, domain: str | None) -> str | None:
+        if domain is not None and not _DOMAIN.fullmatch(domain):
+            raise ValueError("a host name in lower case, `data.example.com`, without scheme or path")
+        return domain
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the image is still the one that nobody can push to."""
+        return self.image.split("/")[1] == PLACEHOLDER_OWNER
+
+
+def load_fork(root: Path) -> Fork:
+    """Read `apollo.toml`; without one, the defaults.
+
+    Raises:
+        ForkError: with everything that is wrong in it.
+    """
+    file = root / FILE
+    if not file.exists():
+        return Fork()
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ForkError([Problem(FILE, f"is not TOML: {error}", "Mend that line.")]) from None
+    return parse_fork(content)
+
+
+def parse_fork(content: dict[str, object]) -> Fork:
+    """Check what `apollo.toml` holds, or what `apollo init` was answered.
+
+    Raises:
+        ForkError: with everything that is wrong in it.
+    """
+    try:
+        return Fork.model_validate(content)
+    except ValidationError as error:
+        raise ForkError([_problem(entry["loc"], entry["type"], entry["msg"]) for entry in error.errors()]) from None
+
+
+def _problem(place: tuple[int | str, ...], kind: str, message: str) -> Problem:
+    path = ".".join(str(part) for part in place)
+    if kind != "extra_forbidden":
+        return Problem(f"{FILE}: {path}", message.removeprefix("Value error, "), "Correct it.")
+    model: type[BaseModel] = Fork
+    if len(place) > 3:
+        model = Rule
+    elif len(place) > 1:
+        model = Plans if place[0] == "plans" else LoginRules
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(str(place[-1]), known, 1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    return Problem(f"{FILE}: {path}", "is not a field", f"Known: {', '.join(known)}.{hint}")

@@ -1,0 +1,292 @@
+"""The services that a deployment is made of, each named once: what it runs, reads, writes, needs and is allowed.
+
+Pure values. `render.yaml`, `compose.yaml` and the Pulumi program are projections of them; a difference between two of
+those is a difference between the platforms, never a second opinion. No tenant is named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dagster_apollo.fork import Fork
+from dagster_apollo.settings import SETTINGS, Process, Setting
+
+Role = Literal["webserver", "daemon", "code"]
+Source = Literal["text", "secret", "generated", "database_url", "address_of_code_host", "public_url", "access_file"]
+
+WEBSERVER_PORT, CODE_PORT, DATABASE_PORT = 3000, 4000, 5432
+POSTGRES_MAJOR = "17"
+DATABASE_NAME = DATABASE_USER = "dagster"
+# Where a role may write; the root file system is read-only. The image makes both, owned as its user.
+STATE_DIR = "/var/lib/apollo"
+# `10001` is in no distribution's range of system users, so that a mounted folder cannot be somebody's by accident.
+UNPRIVILEGED = "10001:10001"
+# Render's longest: what a run in flight is given to end (https://render.com/docs/deploys).
+DRAIN_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a plan gives.
+
+    Attributes:
+        memory_mb: in MiB.
+        cpus: processors.
+    """
+
+    memory_mb: int
+    cpus: float
+
+
+# https://render.com/pricing; the names say the sizes.
+PLANS: Mapping[str, Plan] = {
+    "0.5c-512mb": Plan(512, 0.5),
+    "1c-2g": Plan(2048, 1.0),
+    "2c-4g": Plan(4096, 2.0),
+    "2c-8g": Plan(8192, 2.0),
+    "2c-16g": Plan(16384, 2.0),
+    "4c-8g": Plan(8192, 4.0),
+    "4c-16g": Plan(16384, 4.0),
+    "4c-32g": Plan(32768, 4.0),
+    "8c-16g": Plan(16384, 8.0),
+    "8c-32g": Plan(32768, 8.0),
+    "8c-64g": Plan(65536, 8.0),
+    "basic-256mb": Plan(256, 0.1),
+    "basic-1gb": Plan(1024, 0.5),
+    "basic-4gb": Plan(4096, 2.0),
+    "pro-4gb": Plan(4096, 1.0),
+    "pro-8gb": Plan(8192, 2.0),
+    "pro-16gb": Plan(16384, 4.0),
+    "pro-32gb": Plan(32768, 8.0),
+    "pro-64gb": Plan(65536, 16.0),
+}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable of a service.
+
+    Attributes:
+        name: the setting's name.
+        source: where its value is from: written here (`text`), given by a person (`secret`), made by the platform
+            (`generated`), or following from another service.
+        text: the value, where it is written here.
+    """
+
+    name: str
+    source: Source
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """How a platform learns that a restart would help.
+
+    Attributes:
+        command: run inside the container; exit code 0 is well.
+        interval_seconds, timeout_seconds, start_period_seconds: as Docker means them.
+        retries: how many failures in a row make a container unhealthy.
+    """
+
+    command: tuple[str, ...]
+    interval_seconds: int = 10
+    timeout_seconds: int = 5
+    start_period_seconds: int = 120
+    retries: int = 3
+
+
+@dataclass(frozen=True)
+class Service:
+    """One container.
+
+    Attributes:
+        name: the service's and the container's name, and its name in the private network.
+        role: which of the image's roles it plays; None: the image is somebody else's.
+        image: the image, where it is not ours.
+        command: the words after the image's entry point.
+        port: what it listens on in the private network; None: nothing.
+        public: whether strangers reach it.
+        user: the user and group of its first process.
+        capabilities: all that it is given; everything else is dropped.
+        read_only: whether its root file system is.
+        tmpfs: folders in memory.
+        volumes: lasting folders: volume's name → path.
+        variables: its environment.
+        tenant_variables: whether it is also given every tenant's own variables.
+        health: its liveness.
+        shutdown_seconds: from SIGTERM to SIGKILL.
+        plan: its size.
+        depends_on: services that are healthy before it starts.
+    """
+
+    name: str
+    role: Role | None
+    command: tuple[str, ...]
+    port: int | None
+    user: str
+    health: HealthCheck
+    plan: Plan
+    variables: tuple[Variable, ...]
+    image: str | None = None
+    public: bool = False
+    capabilities: tuple[str, ...] = ()
+    read_only: bool = True
+    tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108  the container's own
+    volumes: Mapping[str, str] | None = None
+    tenant_variables: bool = False
+    shutdown_seconds: int = 30
+    depends_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Topology:
+    """All services of a deployment, in the order in which they start.
+
+    Attributes:
+        fork: what it was made of.
+        database, code, daemon, webserver: the four; on Render the database is not a service but a database.
+        proxy: what ends TLS on a Docker host with a domain; None elsewhere.
+    """
+
+    fork: Fork
+    database: Service
+    code: Service
+    daemon: Service
+    webserver: Service
+    proxy: Service | None
+
+    @property
+    def roles(self) -> tuple[Service, ...]:
+        """The services that run our image."""
+        return (self.code, self.daemon, self.webserver)
+
+    @property
+    def containers(self) -> tuple[Service, ...]:
+        """Every container of a Docker host."""
+        return (self.database, *self.roles, *((self.proxy,) if self.proxy else ()))
+
+
+def topology(fork: Fork) -> Topology:
+    """The services of a fork."""
+    plans = {name: PLANS[plan] for name, plan in fork.plans.model_dump().items()}
+    database = Service(
+        name="dagster-postgres",
+        role=None,
+        image=f"postgres:{POSTGRES_MAJOR}",
+        command=(),
+        port=DATABASE_PORT,
+        user="",  # its entry point begins as root and leaves it
+        capabilities=("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"),
+        read_only=False,
+        tmpfs=(),
+        volumes={"postgres": "/var/lib/postgresql/data"},
+        variables=(
+            Variable("POSTGRES_USER", "text", DATABASE_USER),
+            Variable("POSTGRES_DB", "text", DATABASE_NAME),
+            Variable("POSTGRES_PASSWORD", "secret"),
+        ),
+        health=HealthCheck(("pg_isready", "-q", "-U", DATABASE_USER, "-d", DATABASE_NAME), 5, 5, 60, 5),
+        plan=plans["database"],
+        shutdown_seconds=60,
+    )
+    code = Service(
+        name="dagster-code",
+        role="code",
+        command=("code",),
+        port=CODE_PORT,
+        # Every tenant's process gets a uid of its own from this one; it does no tenant's work itself.
+        user="0:0",
+        capabilities=("SETGID", "SETUID"),
+        volumes={"state": STATE_DIR},
+        variables=_variables("code"),
+        tenant_variables=True,
+        health=_alive("code"),
+        plan=plans["code"],
+        shutdown_seconds=DRAIN_SECONDS,
+        depends_on=(database.name,),
+    )
+    daemon = Service(
+        name="dagster-daemon",
+        role="daemon",
+        command=("daemon",),
+        port=None,
+        user=UNPRIVILEGED,
+        tmpfs=("/tmp", STATE_DIR),  # noqa: S108
+        variables=_variables("daemon"),
+        health=_alive("daemon"),
+        plan=plans["daemon"],
+        depends_on=(database.name, code.name),
+    )
+    webserver = Service(
+        name="dagster-webserver",
+        role="webserver",
+        command=("webserver",),
+        port=WEBSERVER_PORT,
+        public=fork.domain is None,
+        user=UNPRIVILEGED,
+        tmpfs=("/tmp", STATE_DIR),  # noqa: S108
+        variables=_variables("webserver"),
+        health=_alive("webserver"),
+        plan=plans["webserver"],
+        depends_on=(database.name, code.name),
+    )
+    return Topology(fork, database, code, daemon, webserver, _proxy(fork, webserver) if fork.domain else None)
+
+
+def read_by(process: Process) -> tuple[Setting, ...]:
+    """The settings that a process reads and a tenant's prefix does not change."""
+    return tuple(setting for setting in SETTINGS if process in setting.used_by)
+
+
+def _proxy(fork: Fork, webserver: Service) -> Service:
+    return Service(
+        name="caddy",
+        role=None,
+        image="caddy:2",
+        command=("caddy", "reverse-proxy", "--from", str(fork.domain), "--to", f"{webserver.name}:{WEBSERVER_PORT}"),
+        port=443,
+        public=True,
+        user="",
+        capabilities=("NET_BIND_SERVICE",),
+        tmpfs=("/tmp", "/config"),  # noqa: S108
+        volumes={"certificates": "/data"},
+        variables=(),
+        health=HealthCheck(("caddy", "version"), 30, 5, 30, 3),
+        plan=Plan(256, 0.5),
+        depends_on=(webserver.name,),
+    )
+
+
+def _alive(role: Role) -> HealthCheck:
+    # `apollo alive` imports neither Dagster nor the settings: Dagster's own checks take seconds of a processor each.
+    return HealthCheck(("apollo", "alive", role))
+
+
+# What the topology itself decides. What is missing here and not secret has a default that holds in a container, and
+# the image sets APOLLO_CONTAINER, APOLLO_BIND, APOLLO_STATE_DIR and DAGSTER_HOME.
+_FIXED: Mapping[str, Variable] = {
+    "DAGSTER_PG_URI": Variable("DAGSTER_PG_URI", "database_url"),
+    "APOLLO_CODE_HOST": Variable("APOLLO_CODE_HOST", "address_of_code_host"),
+    "APOLLO_PUBLIC_URL": Variable("APOLLO_PUBLIC_URL", "public_url"),
+    "APOLLO_SESSION_SECRET": Variable("APOLLO_SESSION_SECRET", "generated"),
+    "APOLLO_ACCESS": Variable("APOLLO_ACCESS", "access_file"),
+    "DBT_TARGET": Variable("DBT_TARGET", "text", "prod"),
+}
+_BY_THE_IMAGE = ("APOLLO_CONTAINER", "APOLLO_BIND", "APOLLO_STATE_DIR", "APOLLO_TENANTS_DIR", "DAGSTER_HOME")
+_GIVEN_BY_A_PERSON = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET")
+_PORTS: Mapping[Process, int] = {"webserver": WEBSERVER_PORT, "code": CODE_PORT}
+
+
+def _variables(process: Process) -> tuple[Variable, ...]:
+    """What a role reads and the image does not set; what only tenants differ in comes with their variables."""
+    found = []
+    for setting in read_by(process):
+        if setting.name == "PORT":
+            found.append(Variable("PORT", "text", str(_PORTS[process])))
+        elif setting.name in _FIXED:
+            found.append(_FIXED[setting.name])
+        elif setting.name in _GIVEN_BY_A_PERSON:
+            found.append(Variable(setting.name, "secret"))
+    return tuple(found)

@@ -14,9 +14,12 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.support.browser import open_page
+from tests.support.container_engine import ContainerEngine, running_container_engine
 from tests.support.parts import MissingPart
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.registry import Registry, running_registry
 from tests.support.stack import Stack, StartStack
+from tests.support.tools import MissingPulumiEngine
 
 # Bytecode is what makes the second process of a test start in a third of the time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -24,9 +27,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 @contextmanager
 def _skipped_without_its_parts() -> Iterator[None]:
-    """A part that this machine lacks skips the test, with the reason in pytest's summary; on CI it fails it."""
+    """A part that this machine lacks skips the test, with the reason in pytest's summary; on CI it fails it.
+
+    The Pulumi engine alone may be missing on CI too: no package registry has it.
+    """
     try:
         yield
+    except MissingPulumiEngine as missing:
+        pytest.skip(str(missing))
     except MissingPart as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"with CI=true nothing may be missing: {missing}", pytrace=False)
@@ -102,4 +110,18 @@ def page() -> Iterator[Page]:
 def postgres() -> Iterator[Postgres]:
     """A real Postgres."""
     with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def container_engine() -> Iterator[ContainerEngine]:
+    """A real container engine: the machine's, else the tests' own, which is stopped after its last user."""
+    with running_container_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def registry(container_engine: ContainerEngine) -> Iterator[Registry]:
+    """A real image registry, empty at first."""
+    with running_registry(container_engine) as running:
         yield running

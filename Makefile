@@ -11,9 +11,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-lock
 SNOWFLAKE_STAMP := local_snowflake/.venv/.made-from-lock
 TEST_ARGS ?=
+# The image as a test was given it: `make test-image` takes the one that `make image` built.
+IMAGE_ID := dist/image.id
 
 help:  ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup: $(STAMP)  ## Make .venv from the hashed lock
 
@@ -34,23 +36,52 @@ snowflake: $(SNOWFLAKE_STAMP)  ## Start a Snowflake of your own on this machine 
 	@echo "Ctrl-C stops it and keeps its data. In another shell: . .apollo/snowflake/env"
 	@PYTHONPATH=local_snowflake exec local_snowflake/.venv/bin/python -m local_snowflake up --root .apollo/snowflake --port $${SNOWFLAKE_PORT:-8085}
 
-test-parts: $(STAMP) $(SNOWFLAKE_STAMP)  ## Install what the tests need beside .venv: Chromium, PostgreSQL
+up: $(STAMP)  ## Bring all services up on a Docker host with Pulumi (UP_ARGS="--help")
+	@$(BIN)/python -m infra.up $(UP_ARGS)
+
+down: $(STAMP)  ## Remove what `make up` made; asks before data goes
+	@$(BIN)/python -m infra.down $(DOWN_ARGS)
+
+image: $(STAMP)  ## Build the image; its id goes to dist/image.id
+	@mkdir -p dist && docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag dagster-apollo:built .
+	@docker image inspect --format '{{.Id}}' dagster-apollo:built > $(IMAGE_ID)
+
+image-archive:  ## Write the built image into dist/image.tar
+	@docker save --output dist/image.tar "$$(<$(IMAGE_ID))"
+
+test-parts: $(STAMP) $(SNOWFLAKE_STAMP)  ## Install what tests need: a browser, container engine, OpenID provider, workflow runner
 	@scripts/install_test_parts.sh
 
 test: test-parts  ## Install what the tests need and run every one
 	@$(BIN)/python -m pytest tests -n 2 --dist loadfile $(TEST_ARGS)
 	@$(BIN)/python -m pytest local_snowflake/tests -n 2 --dist loadfile $(TEST_ARGS)
 
+test-image: test-parts  ## Bring the stack up from the built image and use it
+	@APOLLO_TEST_IMAGE=$$(<$(IMAGE_ID)) $(BIN)/python -m pytest tests/e2e/test_compose.py $(TEST_ARGS)
+
+test-infra: test-parts  ## The Pulumi program, through the engine where there is one
+	@$(BIN)/python -m pytest tests/infra $(TEST_ARGS)
+
+check-generated: $(STAMP)  ## Whether render.yaml, compose.yaml and the rest are what they are generated from
+	@$(BIN)/python -m pytest -q tests/contracts/test_generated_files.py tests/contracts/test_blueprint.py
+
+check-workflows: test-parts  ## The workflows: linters and rules
+	@$(BIN)/python -m pytest -q tests/contracts/test_workflows.py tests/integration/ci/test_linters.py
+
 lint: $(STAMP)  ## Formatting, style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+propose-lock:  ## A pull request with the lock files of this working tree
+	@.github/propose_lock.sh
 
 lock: $(STAMP)  ## Resolve the dependencies anew into the lock files
 	@$(BIN)/python scripts/lock.py --upgrade
 
-generated: $(STAMP)  ## Write anew what follows from declarations: .env.example, tables in docs/
+generated: $(STAMP)  ## Write anew what follows from declarations: render.yaml, compose.yaml, .env.example, tables in docs/
 	@$(BIN)/python -m dagster_apollo.projections.reference
 
 clean:  ## Remove what this machine keeps: manifests, DuckDB files, logs (asks first)
 	@read -r -p "Remove .apollo with every local table in it? [y/N] " answer && [[ $$answer == y ]] && rm -rf .apollo || echo "nothing removed"
 
-.PHONY: help setup dev snowflake test-parts test lint lock generated clean
+.PHONY: help setup dev snowflake up down image image-archive test-parts test test-image test-infra check-generated \
+	check-workflows lint propose-lock lock generated clean

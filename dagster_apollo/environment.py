@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from dagster_apollo.errors import Problem, SettingsError
-from dagster_apollo.settings import BY_NAME, LOOKS_SECRET, prefix
+from dagster_apollo.settings import BY_NAME, LOOKS_SECRET, Process, prefix
 
 # Two underscores make a name somebody's: of a tenant, of one that is gone, of one misspelt. Nobody else gets it.
 _BELONGS_TO_ONE = re.compile(r"[A-Za-z]\w*?__")
@@ -90,8 +90,20 @@ def for_nobody(environ: Mapping[str, str]) -> dict[str, str]:
     """What webserver and daemon are given: no tenant's variables, and no connection to a warehouse."""
     return {
         name: value
-        for name, value in environ.items()
+        for name, value in without_settings_of_others(environ, "webserver", "daemon").items()
         if not (name.upper().startswith(("SNOWFLAKE_", "DBT_")) or _BELONGS_TO_ONE.match(name))
+    }
+
+
+def without_settings_of_others(environ: Mapping[str, str], *processes: Process) -> dict[str, str]:
+    """What is left of an environment without the settings that no process of these kinds reads.
+
+    A tenant's process is given no session secret, no key of the platform's: a `.env` may hold all of them.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in BY_NAME or set(processes) & set(BY_NAME[name].used_by)
     }
 
 

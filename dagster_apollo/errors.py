@@ -90,3 +90,29 @@ class HostError(ProblemsError):
     """A process that could not be started, or ended when it should not have."""
 
     heading = "a process is not running"
+
+
+class DeployError(ProblemsError):
+    """A deploy, or a change of what Render holds, that cannot be begun or gone on with."""
+
+    heading = "the deploy cannot be done"
+
+
+class RenderError(DeployError):
+    """An answer of Render other than the one that was asked for, or none.
+
+    Attributes:
+        status: the HTTP status; None when there was no answer, so that nobody knows what Render did.
+    """
+
+    heading = "Render refused"
+
+    def __init__(self, problem: Problem, status: int | None) -> None:
+        super().__init__([problem])
+        self.status = status
+
+
+class AccessFileError(ProblemsError):
+    """A file of users and tokens that cannot be read, or a change of it that cannot be made."""
+
+    heading = "the access file is not right"

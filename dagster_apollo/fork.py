@@ -49,7 +49,7 @@ class Plans(_Strict):
     webserver: ServicePlan = Field("0.5c-512mb", description="The webserver's plan.")
     daemon: ServicePlan = Field("0.5c-512mb", description="The daemon's plan.")
     code: ServicePlan = Field("1c-2g", description="The code host's plan: tenants and their runs.")
-    database: DatabasePlan = Field("basic-256mb", description="Postgres' plan.")
+    database: DatabasePlan = Field("basic-1gb", description="Postgres' plan.")
 
 
 class Rule(_Strict):
@@ -82,6 +82,7 @@ class Fork(_Strict):
     Attributes:
         name: what its resources on a host and its environment groups begin with.
         image: the image's repository, without tag or digest.
+        registry_credential: Render's name of what it pulls a private image with.
         region: Render's region, the same for every service: the private network ends at it.
         domain: the host name under which people find it; unset: Render's own, or loopback on a Docker host.
         plans: the sizes.
@@ -92,6 +93,9 @@ class Fork(_Strict):
     image: Annotated[str, Field(description="The image's repository, without a tag.")] = (
         f"ghcr.io/{PLACEHOLDER_OWNER}/dagster-apollo"
     )
+    registry_credential: Annotated[
+        str | None, Field(description="Render's name of the registry credential, for a private image.", min_length=1)
+    ] = None
     region: Annotated[Region, Field(description="Render's region, for every service.")] = "frankfurt"
     domain: Annotated[str | None, Field(description="The host name that people type; unset: Render's own.")] = None
     plans: Plans = Plans()

@@ -14,17 +14,29 @@ from dagster_apollo.fork import Fork
 from dagster_apollo.settings import SETTINGS, Process, Setting
 
 Role = Literal["webserver", "daemon", "code"]
-Source = Literal["text", "secret", "generated", "database_url", "address_of_code_host", "public_url", "access_file"]
+Source = Literal[
+    "text", "default", "secret", "generated", "database_url", "address_of_code_host", "public_url", "access_file",
+]  # fmt: skip
 
 WEBSERVER_PORT, CODE_PORT, DATABASE_PORT = 3000, 4000, 5432
 POSTGRES_MAJOR = "17"
 DATABASE_NAME = DATABASE_USER = "dagster"
 # Where a role may write; the root file system is read-only. The image makes both, owned as its user.
 STATE_DIR = "/var/lib/apollo"
+# The tag of what was deployed last: what Render pulls when nobody tells it a digest.
+IMAGE_TAG = "main"
 # `10001` is in no distribution's range of system users, so that a mounted folder cannot be somebody's by accident.
 UNPRIVILEGED = "10001:10001"
 # Render's longest: what a run in flight is given to end (https://render.com/docs/deploys).
 DRAIN_SECONDS = 300
+# The same for every container of a Docker host.
+RESTART = "unless-stopped"
+LOG_OPTIONS: Mapping[str, str] = {"max-size": "10m", "max-file": "3"}
+FORK_LABEL, SERVICE_LABEL = "dagster-apollo.fork", "dagster-apollo.service"
+SECURITY_OPTIONS = ("no-new-privileges:true",)
+# The stages of the Dockerfile that a Docker host runs: everything, and everything but the tenants, so that a changed
+# tenant replaces the code host alone. A registry, and so Render, has the first one only.
+FULL_STAGE, HOST_STAGE = "full", "host"
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,9 @@ class Variable:
 
     Attributes:
         name: the setting's name.
-        source: where its value is from: written here (`text`), given by a person (`secret`), made by the platform
-            (`generated`), or following from another service.
+        source: where its value is from: written here (`text`), written here unless a person says otherwise
+            (`default`), given by a person (`secret`), made by the platform (`generated`), or following from another
+            service.
         text: the value, where it is written here.
     """
 
@@ -105,7 +118,7 @@ class Service:
         name: the service's and the container's name, and its name in the private network.
         role: which of the image's roles it plays; None: the image is somebody else's.
         image: the image, where it is not ours.
-        command: the words after the image's entry point.
+        command: the words after the image's entry point, on a Docker host.
         port: what it listens on in the private network; None: nothing.
         public: whether strangers reach it.
         user: the user and group of its first process.
@@ -200,7 +213,7 @@ def topology(fork: Fork) -> Topology:
         user="0:0",
         capabilities=("SETGID", "SETUID"),
         volumes={"state": STATE_DIR},
-        variables=_variables("code"),
+        variables=_variables("code", fork),
         tenant_variables=True,
         health=_alive("code"),
         plan=plans["code"],
@@ -214,25 +227,38 @@ def topology(fork: Fork) -> Topology:
         port=None,
         user=UNPRIVILEGED,
         tmpfs=("/tmp", STATE_DIR),  # noqa: S108
-        variables=_variables("daemon"),
+        variables=_variables("daemon", fork),
         health=_alive("daemon"),
         plan=plans["daemon"],
-        depends_on=(database.name, code.name),
+        shutdown_seconds=DRAIN_SECONDS,
+        depends_on=(database.name,),
     )
     webserver = Service(
         name="dagster-webserver",
         role="webserver",
-        command=("webserver",),
+        # Render has a step of its own for the schema; here the webserver makes it, and the others wait for it.
+        command=("webserver", "--migrate"),
         port=WEBSERVER_PORT,
         public=fork.domain is None,
         user=UNPRIVILEGED,
         tmpfs=("/tmp", STATE_DIR),  # noqa: S108
-        variables=_variables("webserver"),
+        variables=_variables("webserver", fork),
         health=_alive("webserver"),
         plan=plans["webserver"],
-        depends_on=(database.name, code.name),
+        shutdown_seconds=DRAIN_SECONDS,
+        depends_on=(database.name,),
     )
     return Topology(fork, database, code, daemon, webserver, _proxy(fork, webserver) if fork.domain else None)
+
+
+def tenants_group(fork: Fork) -> str:
+    """The name of Render's environment group that holds every tenant's variables."""
+    return f"{fork.name}-tenants"
+
+
+def labels(fork: Fork, service: Service) -> dict[str, str]:
+    """What a container of a Docker host is found by."""
+    return {FORK_LABEL: fork.name, SERVICE_LABEL: service.name}
 
 
 def read_by(process: Process) -> tuple[Setting, ...]:
@@ -260,33 +286,52 @@ def _proxy(fork: Fork, webserver: Service) -> Service:
 
 
 def _alive(role: Role) -> HealthCheck:
-    # `apollo alive` imports neither Dagster nor the settings: Dagster's own checks take seconds of a processor each.
-    return HealthCheck(("apollo", "alive", role))
+    # Nothing but the standard library is imported there: Dagster's own checks take seconds of a processor each.
+    return HealthCheck(("python", "-m", "dagster_apollo.host.alive", role))
 
 
-# What the topology itself decides. What is missing here and not secret has a default that holds in a container, and
-# the image sets APOLLO_CONTAINER, APOLLO_BIND, APOLLO_STATE_DIR and DAGSTER_HOME.
-_FIXED: Mapping[str, Variable] = {
-    "DAGSTER_PG_URI": Variable("DAGSTER_PG_URI", "database_url"),
-    "APOLLO_CODE_HOST": Variable("APOLLO_CODE_HOST", "address_of_code_host"),
-    "APOLLO_PUBLIC_URL": Variable("APOLLO_PUBLIC_URL", "public_url"),
-    "APOLLO_SESSION_SECRET": Variable("APOLLO_SESSION_SECRET", "generated"),
-    "APOLLO_ACCESS": Variable("APOLLO_ACCESS", "access_file"),
-    "DBT_TARGET": Variable("DBT_TARGET", "text", "prod"),
+# What the topology itself decides, by the setting's name.
+_DECIDED: Mapping[str, Variable] = {
+    variable.name: variable
+    for variable in (
+        Variable("DAGSTER_PG_URI", "database_url"),
+        Variable("APOLLO_CODE_HOST", "address_of_code_host"),
+        Variable("APOLLO_PUBLIC_URL", "public_url"),
+        Variable("APOLLO_SESSION_SECRET", "generated"),
+        Variable("APOLLO_ACCESS", "access_file"),
+        Variable("OIDC_ISSUER", "secret"),
+        Variable("OIDC_CLIENT_ID", "secret"),
+        Variable("OIDC_CLIENT_SECRET", "secret"),
+        # Somebody who only looks at it has no Snowflake. Render's environment group says `prod`.
+        Variable("DBT_TARGET", "default", "local"),
+    )
 }
-_BY_THE_IMAGE = ("APOLLO_CONTAINER", "APOLLO_BIND", "APOLLO_STATE_DIR", "APOLLO_TENANTS_DIR", "DAGSTER_HOME")
-_GIVEN_BY_A_PERSON = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET")
 _PORTS: Mapping[Process, int] = {"webserver": WEBSERVER_PORT, "code": CODE_PORT}
+# Networks of a Docker engine, and nobody else's: behind the proxy the webserver is reached from the private one alone.
+_PRIVATE_NETWORKS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+# What a role reads and no service declares, and why not.
+NOT_DECLARED: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("APOLLO_CONTAINER", "APOLLO_BIND", "APOLLO_STATE_DIR", "APOLLO_BAKED_DIR", "APOLLO_RELEASE", "DAGSTER_HOME"),
+        "the image sets it",
+    ),
+    "APOLLO_TENANTS_DIR": "in the image they lie where they lie in the repository",
+    "APOLLO_ACCESS_PATH": "no file is mounted: APOLLO_ACCESS holds the text",
+    "APOLLO_IMAGE": "a platform that knows the digest adds it",
+    "TENANTS": "a deployment serves every folder",
+}
 
 
-def _variables(process: Process) -> tuple[Variable, ...]:
-    """What a role reads and the image does not set; what only tenants differ in comes with their variables."""
+def _variables(process: Process, fork: Fork) -> tuple[Variable, ...]:
+    """What a role reads and has to be told; what tenants may differ in comes with the tenants' variables."""
     found = []
     for setting in read_by(process):
         if setting.name == "PORT":
             found.append(Variable("PORT", "text", str(_PORTS[process])))
-        elif setting.name in _FIXED:
-            found.append(_FIXED[setting.name])
-        elif setting.name in _GIVEN_BY_A_PERSON:
-            found.append(Variable(setting.name, "secret"))
+        elif setting.name == "APOLLO_TRUSTED_PROXIES":
+            found.append(Variable(setting.name, "default", _PRIVATE_NETWORKS if fork.domain else ""))
+        elif setting.name in _DECIDED:
+            found.append(_DECIDED[setting.name])
+        elif setting.name not in NOT_DECLARED and not setting.per_tenant:
+            found.append(Variable(setting.name, "default", str(setting.default)))
     return tuple(found)

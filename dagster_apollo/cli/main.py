@@ -10,7 +10,7 @@ import signal
 import typer
 from rich.markup import escape
 
-from dagster_apollo.cli import keys, local, tenants
+from dagster_apollo.cli import access, backup, ci, deploying, fork, keys, local, serving, tenants
 from dagster_apollo.cli.console import err, print_problem
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError
 
@@ -18,6 +18,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dagster OSS 
 app.add_typer(local.app)
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(keys.app, name="keys")
+app.add_typer(fork.app)
+app.add_typer(access.users_app, name="users")
+app.add_typer(access.tokens_app, name="tokens")
+app.add_typer(deploying.app)
+app.add_typer(deploying.secrets_app, name="secrets")
+app.add_typer(backup.app)
+app.add_typer(ci.app, name="ci")
+app.add_typer(serving.app)
 
 
 def main() -> None:

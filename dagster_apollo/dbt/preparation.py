@@ -8,9 +8,6 @@ when definitions are imported in production.
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import importlib.metadata
-import json
 import os
 import re
 import shutil
@@ -23,6 +20,7 @@ import orjson
 import yaml
 
 from dagster_apollo.dbt.manifest import find_cycle, slim
+from dagster_apollo.dbt.stamp import difference, made_of, package_folders
 from dagster_apollo.dbt.workspace import Workspace
 from dagster_apollo.errors import ManifestError, Problem
 from dagster_apollo.settings import prefix
@@ -30,7 +28,6 @@ from dagster_apollo.tenant import PROJECT_FILE, installed_packages, paths_that_l
 
 SLIM_FILE = "definitions.json"
 STAMP_FILE = "stamp.json"
-_SKIPPED = {"target", "logs", "dbt_packages", "dbt_modules", "dbt_internal_packages", ".git", "__pycache__"}
 
 
 def prepare(workspace: Workspace, *, force: bool = False) -> bool:
@@ -45,13 +42,13 @@ def prepare(workspace: Workspace, *, force: bool = False) -> bool:
     folder = workspace.prepared_dir
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"):
-        stamp = _stamp(workspace)
+        stamp = made_of(workspace)
         if not force and is_current(workspace, stamp) and not _packages_missing(workspace):
             return False
         (folder / STAMP_FILE).unlink(missing_ok=True)
         if _packages_missing(workspace):
             _install_packages(workspace, folder)
-            stamp = _stamp(workspace)
+            stamp = made_of(workspace)
         _require_packages_inside(workspace)
         _run(workspace, ["parse"], folder, "dbt cannot parse the project")
         manifest = orjson.loads((folder / "manifest.json").read_bytes())
@@ -65,13 +62,25 @@ def prepare(workspace: Workspace, *, force: bool = False) -> bool:
         return True
 
 
-def is_current(workspace: Workspace, stamp: str | None = None) -> bool:
+def is_current(workspace: Workspace, stamp: object = None) -> bool:
     """Whether the prepared manifest was made of what is there now."""
+    before = _stamped(workspace.prepared_dir)
+    return (
+        before is not None and before == (stamp or made_of(workspace)) and (workspace.prepared_dir / SLIM_FILE).exists()
+    )
+
+
+def what_differs(workspace: Workspace, baked_dir: Path) -> str:
+    """In words, why neither the manifest that is there nor the image's is taken."""
+    return difference(_stamped(workspace.prepared_dir) or _stamped(baked_dir), made_of(workspace))
+
+
+def _stamped(folder: Path) -> Mapping[str, Any] | None:
     try:
-        made_of = orjson.loads((workspace.prepared_dir / STAMP_FILE).read_bytes())["made_of"]
+        before: Mapping[str, Any] = orjson.loads((folder / STAMP_FILE).read_bytes())["made_of"]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(made_of == (stamp or _stamp(workspace))) and (workspace.prepared_dir / SLIM_FILE).exists()
+        return None
+    return before
 
 
 def load_prepared(workspace: Workspace) -> dict[str, Any]:
@@ -95,32 +104,6 @@ def load_prepared(workspace: Workspace) -> dict[str, Any]:
         remedy = f"Make it again: `apollo prepare --force {workspace.tenant.name}`."
         raise ManifestError([Problem(str(file), "is not JSON", remedy)]) from None
     return loaded
-
-
-def _stamp(workspace: Workspace) -> str:
-    """A hash of everything that the manifest depends on: contents, never times."""
-    digest = hashlib.sha256()
-    for distribution in ("dbt-core", "dbt-duckdb", "dbt-snowflake", "dagster-apollo"):
-        digest.update(f"{distribution}={importlib.metadata.version(distribution)}\n".encode())
-    digest.update(workspace.profile.text.encode())
-    digest.update(json.dumps(dict(workspace.tenant.config.environment), sort_keys=True).encode())
-    for folder in (workspace.tenant.project_dir, *_package_folders(workspace)):
-        for file in _project_files(folder):
-            digest.update(str(file.relative_to(folder)).encode() + b"\0")
-            try:
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
-            except OSError as error:
-                where = f"tenants/{workspace.tenant.name}/{file.name}"
-                told = f"cannot be read: {error.strerror}"
-                raise ManifestError([Problem(where, told, "Check its permissions.")]) from None
-    return digest.hexdigest()
-
-
-def _project_files(project_dir: Path) -> Iterator[Path]:
-    for directory, folders, files in os.walk(project_dir):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
-        found = (Path(directory) / name for name in sorted(files) if not name.startswith("."))
-        yield from (file for file in found if file.is_file())  # dbt says what it thinks of a link to nothing
 
 
 def _wanted_packages(workspace: Workspace) -> list[Mapping[str, Any]]:
@@ -165,12 +148,7 @@ def _packages_missing(workspace: Workspace) -> bool:
         raise ManifestError(problems)
     for link in _stray_links(workspace):
         link.unlink()
-    return len(_package_folders(workspace)) < len(wanted)
-
-
-def _package_folders(workspace: Workspace) -> list[Path]:
-    installed = installed_packages(workspace.tenant.project_dir, workspace.tenant.project)
-    return sorted(entry for entry in installed.iterdir() if entry.is_dir()) if installed.is_dir() else []
+    return len(package_folders(workspace)) < len(wanted)
 
 
 def _stray_links(workspace: Workspace) -> list[Path]:
@@ -188,7 +166,7 @@ def _require_packages_inside(workspace: Workspace) -> None:
         Problem(f"tenants/{tenant.name}: package {link.name}", "leads out of the tenant's folder", "Copy it there.")
         for link in _stray_links(workspace)
     ]
-    for folder in _package_folders(workspace):
+    for folder in package_folders(workspace):
         shown = f"tenants/{tenant.name}/{(folder / PROJECT_FILE).relative_to(tenant.folder)}"
         content, _ = read_yaml(folder / PROJECT_FILE, shown)  # what cannot be read is for dbt to refuse
         problems += paths_that_leave(content or {}, Path(os.path.realpath(folder)), tenant.folder, shown)

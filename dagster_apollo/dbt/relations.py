@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dagster_apollo.dbt.manifest import is_asset, written_relations
@@ -44,19 +44,28 @@ def crossings(manifests: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[st
     Args:
         manifests: by tenant, the place that it builds in and its slim manifest.
     """
-    writers: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
-    for tenant, (place, manifest) in manifests.items():
-        for relation, unique_id in written_relations(manifest).items():
-            writers[place, *relation].append((tenant, unique_id))
+    return shared_tables({name: (place, written_relations(manifest)) for name, (place, manifest) in manifests.items()})
+
+
+def shared_tables(written: Mapping[str, tuple[str, Iterable[tuple[str, ...]]]]) -> dict[str, list[Problem]]:
+    """The same, of tables alone.
+
+    Args:
+        written: by tenant, the place that it builds in and the tables that it writes there.
+    """
+    writers: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for tenant, (place, tables) in written.items():
+        for table in tables:
+            writers[place, *table].append(tenant)
     shared: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for (_, *table), who in sorted(writers.items()):
-        for tenant, _ in who:
-            for other, _ in who:
+    for (_, *written_table), who in sorted(writers.items()):
+        for tenant in who:
+            for other in who:
                 if other != tenant:
-                    shared[tenant, other].append(".".join(table))
+                    shared[tenant, other].append(".".join(written_table))
     problems: dict[str, list[Problem]] = defaultdict(list)
-    for (tenant, other), tables in shared.items():
-        shown = ", ".join(tables[:_SHOWN]) + (f" and {len(tables) - _SHOWN} more" if len(tables) > _SHOWN else "")
+    for (tenant, other), both in shared.items():
+        shown = ", ".join(both[:_SHOWN]) + (f" and {len(both) - _SHOWN} more" if len(both) > _SHOWN else "")
         problems[tenant].append(
             Problem(
                 f"tenants/{tenant}",

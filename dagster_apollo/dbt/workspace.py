@@ -10,7 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dagster_apollo import environment
@@ -40,6 +40,10 @@ class Places:
         """The places that an environment names."""
         values = read({name: environ[name] for name in ("APOLLO_TENANTS_DIR", "APOLLO_STATE_DIR") if name in environ})
         return cls(root, root / str(values["APOLLO_TENANTS_DIR"]), root / str(values["APOLLO_STATE_DIR"]))
+
+    def of_tenant(self, name: str) -> Places:
+        """The same where tenants are walled off from each other: each keeps its state in a folder of its own."""
+        return replace(self, state_dir=self.state_dir / "tenants" / name)
 
 
 def repository_root() -> Path:

@@ -6,6 +6,7 @@ read, no `.env` either. Whatever is wrong is raised from here and becomes the lo
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 
@@ -14,10 +15,9 @@ import dagster as dg
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.workspace import Places, open_workspace, repository_root
 from dagster_apollo.definitions import tenant_definitions
-from dagster_apollo.errors import TenantError
+from dagster_apollo.errors import Problem, TenantError
 from dagster_apollo.host.crossings import recorded_crossings
-
-TENANT_VARIABLE = "APOLLO_TENANT"
+from dagster_apollo.host.role import REFUSED_VARIABLE, TENANT_VARIABLE
 
 
 @dg.definitions
@@ -37,6 +37,8 @@ def load(environ: Mapping[str, str]) -> dg.Definitions:
     """
     name = environ[TENANT_VARIABLE]
     places = Places.find(environ, repository_root())
+    if refused := json.loads(environ.get(REFUSED_VARIABLE) or "[]"):
+        raise TenantError([Problem(**entry) for entry in refused], f"the tenant {name} cannot be served")
     # Settings and key come first: they are checked before anything else is loaded.
     workspace = open_workspace(environ, places, name)
     if workspace.values.target == "local":

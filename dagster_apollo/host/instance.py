@@ -1,4 +1,7 @@
-"""Dagster's instance on this machine: its home folder, its `dagster.yaml`, its storage before anybody uses it."""
+"""Dagster's instance as a process finds it: its home folder, its `dagster.yaml`, its database's address.
+
+What is in the database, and making it, is `migration.py`; which storage class is used is `storage.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dagster_apollo.errors import HostError, Problem
+from dagster_apollo.errors import Problem
 from dagster_apollo.settings import read
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 
 def dagster_home(environ: Mapping[str, str], root: Path) -> Path:
@@ -17,31 +24,33 @@ def dagster_home(environ: Mapping[str, str], root: Path) -> Path:
 
 
 def lay_home(environ: Mapping[str, str], root: Path) -> Path:
-    """Make the home folder, with the repository's `dagster.yaml` in it, and its storage.
-
-    The storage is made before any other process starts: code servers that start together on an empty SQLite folder
-    leave its `alembic_version` in pieces.
+    """Make the home folder, with the repository's `dagster.yaml` in it, and let this process know both.
 
     Raises:
-        HostError: when DAGSTER_PG_URI names a database that cannot be used.
+        SettingsError: DAGSTER_PG_URI is no URL of Postgres.
     """
-    from dagster import DagsterInstance
-
-    url = read({"DAGSTER_PG_URI": environ.get("DAGSTER_PG_URI", "")}).text("DAGSTER_PG_URI")
-    if problems := database_problems(url):
-        raise HostError(problems, "Dagster's records cannot be kept")
+    url = database_url(environ)
     home = dagster_home(environ, root).resolve()
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(root / "dagster.yaml", home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
-    if uri := environ.get("DAGSTER_PG_URI"):
-        os.environ["DAGSTER_PG_URI"] = uri
-    with DagsterInstance.from_config(str(home)) as instance:
-        instance.get_runs(limit=1)
-        instance.event_log_storage.get_maximum_record_id()
-        if instance.schedule_storage:
-            instance.schedule_storage.all_instigator_state()
+    if url:
+        os.environ["DAGSTER_PG_URI"] = url
     return home
+
+
+def database_url(environ: Mapping[str, str]) -> str | None:
+    """DAGSTER_PG_URI with its driver spelt out; None: SQLite.
+
+    Raises:
+        SettingsError: it is no URL of Postgres.
+    """
+    return read({"DAGSTER_PG_URI": environ.get("DAGSTER_PG_URI", "")}).text("DAGSTER_PG_URI")
+
+
+def instance_id(instance: DagsterInstance) -> str | None:
+    """What tells one instance from another, kept in its database; None on a laptop's SQLite, which has one process."""
+    return instance.run_storage.get_run_storage_id() if os.environ.get("DAGSTER_PG_URI") else None  # type: ignore[attr-defined]
 
 
 def database_problems(url: str | None) -> list[Problem]:

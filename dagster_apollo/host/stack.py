@@ -26,11 +26,12 @@ from dagster_apollo import environment
 from dagster_apollo.dbt.preparation import prepare
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace
 from dagster_apollo.errors import HostError, Problem, ProblemsError, SettingsError, TenantError
-from dagster_apollo.host.code_location import TENANT_VARIABLE
 from dagster_apollo.host.crossings import record_crossings
 from dagster_apollo.host.first_build import build_what_was_never_built
 from dagster_apollo.host.instance import lay_home
+from dagster_apollo.host.migration import make_storage
 from dagster_apollo.host.processes import ProcessGroup, who_listens
+from dagster_apollo.host.role import TENANT_VARIABLE
 from dagster_apollo.settings import read
 from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
@@ -73,6 +74,7 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
     workspaces = prepare_all(environ, places, names, say)
     _require_database(environ, workspaces)
     home = lay_home(environ, root)
+    make_storage(environ, home, lambda line: None)
     lock = _only_one(home)
     sockets = Path(tempfile.mkdtemp(prefix="apollo-sockets-"))
     try:
@@ -80,13 +82,18 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
             locations = start_code_locations(group, environ, places, names, home, sockets)
             say(f"starting the webserver, the daemon and the code locations of {len(locations)} tenants")
             workspace = _write_workspace(home, locations)
-            shared = {**environment.for_nobody(environ), "DAGSTER_HOME": str(home)}
+            shared = {
+                **environment.for_nobody(environ),
+                "DAGSTER_HOME": str(home),
+                "APOLLO_STATE_DIR": str(places.state_dir),
+                "APOLLO_BIND": HOST,
+                "PORT": str(port),
+            }
             shared.pop("PYTHONDONTWRITEBYTECODE", None)
-            bin_dir = Path(sys.executable).parent
-            command = [str(bin_dir / "dagster-webserver"), "-h", HOST, "-p", str(port), "-w", str(workspace)]
+            apollo = str(Path(sys.executable).parent / "apollo")
             _wait_for_locations(group, locations)
-            group.start("webserver", command, shared, places.state_dir)
-            group.start("daemon", [str(bin_dir / "dagster-daemon"), "run", "-w", str(workspace)], shared, home)
+            for role in ("webserver", "daemon"):
+                group.start(role, [apollo, role, "--workspace", str(workspace)], shared, places.state_dir)
             _wait_for_port(group, port)
             address = f"http://{HOST}:{port}"
             say(f"serving on {address}")
@@ -161,7 +168,7 @@ def start_code_locations(
     for name in names:
         location = CodeLocation(name, sockets / f"{name}.sock")
         own = {
-            **environment.for_tenant(environ, name),
+            **environment.for_tenant(environment.without_settings_of_others(environ, "code"), name),
             TENANT_VARIABLE: name,
             "DAGSTER_HOME": str(home),
             "APOLLO_STATE_DIR": str(places.state_dir),

@@ -51,7 +51,8 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         """Choose by the environment; the scheme is spelt out, since what a bare one means changes with SQLAlchemy."""
         url = read({"DAGSTER_PG_URI": os.environ.get("DAGSTER_PG_URI", "")}).text("DAGSTER_PG_URI")
         if url:
-            return cls(DagsterPostgresStorage(url), inst_data)
+            # Tables are made by `apollo migrate` alone: processes that start together would make them at once.
+            return cls(DagsterPostgresStorage(url, should_autocreate_tables=False), inst_data)
         # Dagster's own commands, typed in the root with no DAGSTER_HOME, read this too: they see what `make dev` keeps.
         home = dagster_home(os.environ, repository_root())
         return cls(DagsterSqliteStorage.from_local(str(home / "storage")), inst_data)

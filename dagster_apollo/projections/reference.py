@@ -1,4 +1,5 @@
-"""`.env.example` and the tables of the documentation, from the table of settings and the model of `tenant.yaml`."""
+"""What is generated: `.env.example` and the tables of the documentation, from the table of settings and the models of
+`tenant.yaml` and `apollo.toml`; and, each by its own module, what follows from the topology."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from dagster_apollo.fork import Fork, load_fork
+from dagster_apollo.projections import compose, render_blueprint
 from dagster_apollo.settings import SETTINGS, Setting
 from dagster_apollo.tenant import TenantConfig
 
@@ -19,9 +22,13 @@ _END = "<!-- end of generated -->"
 
 def generated_files(root: Path) -> dict[Path, str]:
     """Every generated file's whole text, by its path; pages keep what people wrote around the generated part."""
+    fork = load_fork(root)
     return {
+        root / compose.FILE: compose.compose(fork),
+        root / render_blueprint.FILE: render_blueprint.render_blueprint(fork),
         root / ".env.example": env_example(),
         root / "docs/settings.md": _placed(root / "docs/settings.md", "settings", settings_table()),
+        root / "docs/going-live.md": _placed(root / "docs/going-live.md", "apollo.toml", fork_table()),
         root / "docs/tenants.md": _placed(root / "docs/tenants.md", "tenant.yaml", tenant_table()),
     }
 
@@ -57,6 +64,11 @@ def settings_table() -> str:
         for setting in SETTINGS
     ]
     return _table(("variable", "type", "default", "secret", "per tenant", "read by", "what it is"), rows)
+
+
+def fork_table() -> str:
+    """One row a field of `apollo.toml`."""
+    return _table(("field", "type", "default", "what it is"), list(_fields(Fork, "")))
 
 
 def tenant_table() -> str:

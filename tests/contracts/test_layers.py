@@ -24,13 +24,13 @@ ROOMS = (
     ("definitions",),
     ("access",),
     ("host",),
-    ("doctor", "new_tenant"),
+    ("doctor", "new_tenant", "new_fork"),
     ("cli",),
 )
 BESIDE = {("warehouse", "execution"), ("execution", "warehouse"), ("doctor", "new_tenant"), ("new_tenant", "doctor")}
 WITHOUT_DAGSTER = (
-    "errors", "settings", "fork", "environment", "tenant", "topology", "warehouse", "execution", "projections", "deploy",
-    "new_tenant",
+    "errors", "settings", "fork", "environment", "tenant", "topology", "warehouse", "execution", "projections",
+    "deploy", "new_tenant",
 )  # fmt: skip
 MODULES = modules_of()
 

@@ -18,6 +18,8 @@ from tests.support.manifests import manifest, node
 from tests.support.package_source import Import, Module, modules_of
 
 ADAPTERS = {"dagster_apollo.dbt.dagster_dbt_internals", "dagster_apollo.host.storage"}
+# Adapters whose names have a test of their own: test_host_internals.py, test_reviewed_dagster.py.
+HELD_ELSEWHERE = {"dagster_apollo.host.dagster_internals", "dagster_apollo.access.scoping.dagster_internals"}
 # What a dagster library says is public: its package itself.
 _PUBLIC = {"dagster", "dagster_dbt", "dagster_graphql", "dagster_postgres", "dagster_webserver"}
 
@@ -41,7 +43,7 @@ def moved(what: str) -> str:
 def test_private_names_are_imported_in_the_adapters_alone(module: Module) -> None:
     private = [f"line {entry.line}: {entry.module}.{entry.name}" for entry in module.imports if is_private(entry)]
 
-    assert module.name in ADAPTERS or private == []
+    assert module.name in ADAPTERS | HELD_ELSEWHERE or private == []
 
 
 def test_what_the_adapters_import_is_what_is_held_here() -> None:

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 RUN_TIMEOUT_SECONDS = 240.0
@@ -67,14 +67,22 @@ query Events($id: ID!) {
 
 @dataclass(frozen=True)
 class Webserver:
-    """A webserver at an address such as `http://127.0.0.1:3000`."""
+    """A webserver at an address such as `http://127.0.0.1:3000`.
+
+    Attributes:
+        token: of `apollo tokens new`, where there is a login.
+    """
 
     address: str
+    token: str | None = field(default=None, repr=False)
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of a GraphQL answer; an error in it fails the test."""
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(f"{self.address}/graphql", body, headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=120) as response:

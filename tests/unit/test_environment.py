@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_apollo.environment import for_dbt, for_nobody, for_tenant, from_process
+from dagster_apollo.environment import for_dbt, for_nobody, for_tenant, from_process, without_settings_of_others
 from dagster_apollo.settings import SETTINGS, prefix, read
 
 TENANTS = ["shop", "cellar", "shop_2"]
@@ -112,9 +112,18 @@ def test_a_tenant_reads_the_same_settings_from_its_own_environment_as_from_every
 def test_webserver_and_daemon_are_given_no_tenants_variable_and_no_way_to_a_warehouse() -> None:
     given = for_nobody({**everything(), "DBT_ENV_SECRET_GIT": "x", "GONE__SNOWFLAKE_USER": "x"})
 
-    shared = {"DAGSTER_HOME", "DAGSTER_PG_URI", "APOLLO_STATE_DIR", "APOLLO_TENANTS_DIR", "PORT", "TENANTS"}
-    assert set(given) == {*SHARED, *shared}
+    theirs = {s.name for s in SETTINGS if {"webserver", "daemon"} & set(s.used_by)}
+    assert set(given) == {*SHARED, *theirs} - {name for name in theirs if name.startswith(("SNOWFLAKE_", "DBT_"))}
+    assert {"DAGSTER_HOME", "DAGSTER_PG_URI", "PORT", "TENANTS"} <= set(given)
+    assert not {"SNOWFLAKE_USER", "DBT_TARGET", "RENDER_API_KEY", "APOLLO_TOKEN"} & set(given)
     assert given["DAGSTER_PG_URI"] == "shared DAGSTER_PG_URI"
+
+
+def test_a_process_is_given_no_setting_that_only_others_read() -> None:
+    given = without_settings_of_others({**everything(), "COLOUR": "blue"}, "code")
+
+    assert not {"APOLLO_SESSION_SECRET", "APOLLO_ACCESS", "OIDC_CLIENT_SECRET", "RENDER_API_KEY"} & set(given)
+    assert {"SNOWFLAKE_USER", "DAGSTER_PG_URI", "COLOUR"} <= set(given)
 
 
 # ---- dbt. ----

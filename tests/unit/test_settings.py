@@ -53,8 +53,8 @@ def test_every_setting_has_a_value_of_its_kind_or_none() -> None:
     assert set(values) == set(BY_NAME)
     assert len(values) == len(SETTINGS) == len(BY_NAME), "a setting is declared twice"
     for setting in SETTINGS:
-        kinds = (int,) if setting.kind == "integer" else (str,)
-        assert values[setting.name] is None or type(values[setting.name]) in kinds, setting.name
+        kind = {"integer": int, "boolean": bool}.get(setting.kind, str)
+        assert values[setting.name] is None or type(values[setting.name]) is kind, setting.name
 
 
 def test_every_setting_says_what_it_is_for_in_one_sentence() -> None:
@@ -294,6 +294,14 @@ def test_the_settings_that_are_secret_are_marked() -> None:
         "SNOWFLAKE_PRIVATE_KEY_B64",
         "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
         "DAGSTER_PG_URI",
+        "APOLLO_SESSION_SECRET",
+        "APOLLO_ACCESS",
+        "OIDC_CLIENT_SECRET",
+        "RENDER_API_KEY",
+        "RENDER_DEPLOY_HOOK_WEBSERVER",
+        "RENDER_DEPLOY_HOOK_DAEMON",
+        "RENDER_DEPLOY_HOOK_CODE",
+        "APOLLO_TOKEN",
     }
 
 

@@ -1,0 +1,1 @@
+"""What Dagster then shows and allows: permissions by tenant, and storages that know their user."""

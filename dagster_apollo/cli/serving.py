@@ -1,0 +1,80 @@
+"""The roles of the one image, what a deploy runs before them, and whether one is alive.
+
+In a container nobody types these: the platform does. On a laptop `apollo dev` starts what it needs of them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dagster_apollo.cli.console import environ_here, here, out, repository_root
+
+app = typer.Typer()
+
+_WorkspaceOption = Annotated[
+    Path | None, typer.Option("--workspace", hidden=True, help="A workspace.yaml in place of APOLLO_CODE_HOST.")
+]
+
+
+@app.command()
+def webserver(
+    migrate: Annotated[bool, typer.Option("--migrate", help="Do first what `apollo migrate` does.")] = False,
+    workspace: _WorkspaceOption = None,
+) -> None:
+    """Serve Dagster's pages behind the login, with `/livez`, `/status` and `/metrics`."""
+    from dagster_apollo.host.webserver import serve
+
+    serve(environ_here(), repository_root(), workspace=workspace, migrate=migrate)
+
+
+@app.command()
+def daemon(workspace: _WorkspaceOption = None) -> None:
+    """Launch what schedules, sensors and the queue want launched, and watch over runs."""
+    from dagster_apollo.host.daemon import serve
+
+    serve(environ_here(), repository_root(), workspace=workspace)
+
+
+@app.command()
+def code() -> None:
+    """Serve every tenant, each from a process of its own that knows that tenant's secrets alone."""
+    from dagster_apollo.host.code_host import serve
+
+    serve(environ_here(), repository_root())
+
+
+@app.command()
+def migrate() -> None:
+    """Make the schema of Dagster's database, or bring it up to date: before a new version is started."""
+    from dagster_apollo.host.instance import lay_home
+    from dagster_apollo.host.migration import make_storage
+    from dagster_apollo.host.role import become_unprivileged, role_settings, say
+
+    environ, root = environ_here(), repository_root()
+    values = role_settings(environ)
+    if values["APOLLO_CONTAINER"]:
+        become_unprivileged()
+    make_storage(environ, lay_home(environ, root), say)
+
+
+@app.command()
+def bake(folder: Annotated[Path, typer.Argument(help="Where the image keeps them.")]) -> None:
+    """Make every tenant's manifest for an image, with no credential; fail when one cannot be parsed."""
+    from dagster_apollo.dbt.baking import bake as bake_all
+
+    environ, places = here()
+    made = bake_all(environ, places, folder)
+    out.print(f"manifests made: {', '.join(made) or 'none, all were current'}", markup=False)
+
+
+@app.command()
+def alive(role: Annotated[str, typer.Argument(help="webserver, daemon or code.")]) -> None:
+    """Say by the exit code whether a role lives in this container: 0, or 1 when a restart would help."""
+    from dagster_apollo.host.alive import main
+
+    os.environ.update({name: value for name, value in environ_here().items() if name not in os.environ})
+    raise typer.Exit(main([role]))

@@ -1,0 +1,108 @@
+"""Manifests in the image: made while it is built, without a credential, and taken over when a container starts.
+
+They are made as `apollo prepare` makes them, with what `tenant.yaml` says of the connection and `unset` where it is
+silent. What is taken over is current only where nothing that a manifest depends on differs; elsewhere the tenant is
+prepared anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dagster_apollo.dbt.preparation import STAMP_FILE, is_current, prepare, replace_file
+from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
+from dagster_apollo.errors import ManifestError, Problem, ProblemsError
+from dagster_apollo.tenant import tenant_names
+
+BAKED_DIR = Path("/opt/apollo/baked")
+
+
+def bake(environ: Mapping[str, str], places: Places, baked_dir: Path = BAKED_DIR) -> list[str]:
+    """Make every tenant's manifest and put it into the image.
+
+    Args:
+        environ: the build's variables, with DBT_TARGET and no tenant's among them.
+        places: the folders; what an earlier build has left in `state_dir` is used where it is current.
+        baked_dir: where the image keeps them.
+
+    Returns:
+        The tenants whose manifest had to be made.
+
+    Raises:
+        ManifestError: with every problem of every tenant, each with the tenant's name.
+    """
+    names = tenant_names(places.tenants_dir)
+    made: list[str] = []
+    problems: list[Problem] = []
+
+    def one(name: str) -> list[Problem]:
+        try:
+            workspace = open_workspace(environ, places.of_tenant(name), name, parse_only=True)
+            if prepare(workspace):
+                made.append(name)
+            _keep(workspace.prepared_dir, baked_dir / name)
+        except ProblemsError as error:
+            return [_of_tenant(name, problem) for problem in error.problems]
+        return []
+
+    for left in baked_dir.iterdir() if baked_dir.is_dir() else ():
+        if left.name not in names:  # of a tenant that is gone
+            shutil.rmtree(left, ignore_errors=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(one, names):
+            problems += found
+    if problems:
+        raise ManifestError(problems, "the image is not built: not every tenant can be parsed")
+    return sorted(made)
+
+
+def take_baked(workspace: Workspace, baked_dir: Path = BAKED_DIR) -> bool:
+    """Put the image's manifest where the tenant's processes look for it, unless theirs is current.
+
+    Returns:
+        Whether the tenant's manifest is current now; where it is not, `prepare` makes it, sooner than from nothing.
+    """
+    if is_current(workspace):
+        return True
+    source = baked_dir / workspace.tenant.name
+    if not (source / STAMP_FILE).exists():
+        return False
+    workspace.prepared_dir.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.iterdir(), key=lambda file: file.name == STAMP_FILE):  # the stamp vouches for the rest
+        replace_file(workspace.prepared_dir / file.name, file.read_bytes())
+    return is_current(workspace)
+
+
+def _keep(prepared: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for file in prepared.iterdir():
+        if file.is_file() and file.suffix in (".json", ".msgpack"):
+            shutil.copyfile(file, folder / file.name)
+
+
+def _of_tenant(name: str, problem: Problem) -> Problem:
+    named = name in problem.where
+    return problem if named else Problem(f"tenants/{name}: {problem.where}", problem.what, problem.remedy)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """What the Dockerfile calls; 1 with every problem on standard error when a tenant cannot be parsed."""
+    root = repository_root()
+    environ = dict(os.environ)
+    try:
+        made = bake(environ, Places.find(environ, root), Path(arguments[0]) if arguments else BAKED_DIR)
+    except ProblemsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"manifests made: {', '.join(made) or 'none, all were current'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,352 @@
+"""`apollo code`: the process that knows every tenant's secrets, and serves each tenant from a process of its own.
+
+It keeps the environment that the container was started with, gives each tenant's process that tenant's part of it, and
+starts again what ends. It runs no tenant's code and does not import Dagster. What a tenant's process does before it
+serves is `tenant_process.py`; the seam to webserver and daemon is the directory, so that another host may take its
+place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dagster_apollo import environment
+from dagster_apollo.dbt.relations import shared_tables
+from dagster_apollo.dbt.workspace import Places
+from dagster_apollo.errors import HostError, Problem
+from dagster_apollo.host.directory import DEFAULT_PORT, Directory, Location
+from dagster_apollo.host.directory_server import DirectoryServer
+from dagster_apollo.host.role import TENANT_VARIABLE, Release, role_settings, say
+from dagster_apollo.host.tenant_process import Report
+from dagster_apollo.host.walls import Cell, assign, can_be_run_by_others, can_listen, make_folders, send, start
+from dagster_apollo.settings import Values
+from dagster_apollo.tenant import chosen_names
+from dagster_apollo.warehouse.profiles import require_shared_settings
+
+TICK_SECONDS = 0.2
+# A tenant's process that ends at once is started again after these waits; one that has served for a while, at once.
+BACKOFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+SERVED_WELL_SECONDS = 60.0
+# So long the other tenants wait for the slowest to be prepared, since two might write the same tables; and from
+# SIGTERM to SIGKILL at the very end.
+REPORT_TIMEOUT_SECONDS = 600.0
+LAST_GRACE_SECONDS = 5.0
+
+
+@dataclass
+class Tenant:
+    """One tenant's process, whichever it is now.
+
+    Attributes:
+        cell: its user, port and folder.
+        process: None before the first and between two.
+        report: what it told; None: it has not yet.
+        heard: what of the report has come.
+        report_from, verdict_to: the pipes' ends that are ours.
+        started_at, due_at: when it was started, and when it is next (monotonic, in seconds).
+        failures: how often it ended soon after its start, in a row.
+        ready: whether its port answers.
+    """
+
+    cell: Cell
+    process: subprocess.Popen[bytes] | None = None
+    report: Report | None = None
+    heard: bytes = b""
+    report_from: int | None = None
+    verdict_to: int | None = None
+    started_at: float = 0.0
+    due_at: float = 0.0
+    failures: int = 0
+    ready: bool = False
+    problem: Problem | None = None
+
+    @property
+    def name(self) -> str:
+        return self.cell.name
+
+
+@dataclass
+class CodeHost:
+    """All tenants' processes, looked after by one loop in one thread.
+
+    Attributes:
+        environ: everybody's variables.
+        places: the folders.
+        bind: the address that gRPC servers and directory listen on.
+        tenants: one each.
+        drain_seconds: what runs in flight are given.
+    """
+
+    environ: Mapping[str, str] = field(repr=False)
+    places: Places
+    bind: str
+    tenants: list[Tenant]
+    drain_seconds: float
+    shared_home: Path | None
+    tell: Callable[[str], None] = say
+    _stopping: bool = field(default=False, init=False)
+
+    def run(self, publish: Callable[[Sequence[Location], bool], None]) -> None:
+        """Serve until told to end, then drain.
+
+        Args:
+            publish: is given what the directory says, whenever it may have changed.
+        """
+        while not self._stopping:
+            self._look_after()
+            publish([Location(t.name, t.cell.port, t.ready) for t in self.tenants], False)
+            self._wait(TICK_SECONDS)
+        publish([Location(t.name, t.cell.port, t.ready) for t in self.tenants], True)
+        self._drain()
+
+    def stop(self, *_: object) -> None:
+        """Begin to end: what a signal does."""
+        self._stopping = True
+
+    def _look_after(self) -> None:
+        self._reap()
+        now = time.monotonic()
+        for tenant in self.tenants:
+            if tenant.process is None and now >= tenant.due_at:
+                self._start(tenant)
+            if tenant.process and tenant.report and not tenant.ready:
+                tenant.ready = _answers(self.bind, tenant.cell.port)
+        self._give_verdicts()
+
+    def _start(self, tenant: Tenant) -> None:
+        report_from, report_to = os.pipe()
+        verdict_from, verdict_to = os.pipe()
+        words = [str(tenant.cell.port), self.bind, str(report_to), str(verdict_from)]
+        command = [sys.executable, "-m", "dagster_apollo.host.tenant_process", *words]
+        try:
+            tenant.process = start(tenant.cell, command, self._environ_of(tenant.cell), (report_to, verdict_from))
+        except OSError as error:  # no memory, no process: as if it had ended
+            self.tell(f"{tenant.name}: cannot be started: {error.strerror}")
+            os.close(report_from)
+            os.close(verdict_to)
+            self._ended(tenant)
+            return
+        finally:
+            os.close(report_to)
+            os.close(verdict_from)
+        os.set_blocking(report_from, False)
+        tenant.report_from, tenant.verdict_to = report_from, verdict_to
+        tenant.started_at, tenant.heard, tenant.report, tenant.ready = time.monotonic(), b"", None, False
+
+    def _environ_of(self, cell: Cell) -> dict[str, str]:
+        own = {
+            **environment.for_tenant(environment.without_settings_of_others(self.environ, "code"), cell.name),
+            TENANT_VARIABLE: cell.name,
+            "APOLLO_TENANTS_DIR": str(self.places.tenants_dir),
+            "APOLLO_STATE_DIR": str(cell.folder),
+            "DAGSTER_HOME": str(self.shared_home or cell.folder / "dagster"),
+            "HOME": str(cell.folder),
+            "TMPDIR": str(cell.folder / "tmp"),
+            "PATH": f"{Path(sys.executable).parent}:{self.environ.get('PATH', '')}",
+            "PYTHONPATH": str(self.places.root),
+        }
+        own.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every import is paid again by every run
+        return own
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a report, a signal or the time, and take in what has come."""
+        waiting = {t.report_from: t for t in self.tenants if t.report_from is not None}
+        with contextlib.suppress(InterruptedError):
+            for descriptor in select.select(list(waiting), [], [], seconds)[0]:
+                self._hear(waiting[descriptor])
+
+    def _hear(self, tenant: Tenant) -> None:
+        assert tenant.report_from is not None  # noqa: S101
+        content = os.read(tenant.report_from, 1 << 16)
+        tenant.heard += content
+        if content and not tenant.heard.endswith(b"\n"):
+            return
+        os.close(tenant.report_from)
+        tenant.report_from = None
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # it ended, or said nonsense: it gets no verdict
+            tenant.report = Report.from_json(tenant.heard)
+        tenant.heard = b""
+
+    def _give_verdicts(self) -> None:
+        """Let those serve that wait to, once it is known which tables everybody writes."""
+        now = time.monotonic()
+        silent = [t for t in self.tenants if t.report is None and t.failures == 0]
+        if any(now - t.started_at < REPORT_TIMEOUT_SECONDS for t in silent):
+            return
+        waiting = [t for t in self.tenants if t.report is not None and t.verdict_to is not None]
+        if not waiting:
+            return
+        found = shared_tables({t.name: (t.report.place, t.report.tables) for t in self.tenants if t.report})
+        for tenant in waiting:
+            problems = [*found.get(tenant.name, []), *([tenant.problem] if tenant.problem else [])]
+            self._give_verdict(tenant, problems)
+
+    def _give_verdict(self, tenant: Tenant, problems: Sequence[Problem]) -> None:
+        assert tenant.verdict_to is not None  # noqa: S101
+        line = json.dumps([problem.as_dict() for problem in problems]).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):
+            os.write(tenant.verdict_to, line)
+        os.close(tenant.verdict_to)
+        tenant.verdict_to = None
+
+    def _reap(self) -> None:
+        """Take note of every process that has ended, also of orphans that were left to the first process."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for tenant in self.tenants:
+                if tenant.process and tenant.process.pid == pid:
+                    tenant.process.returncode = os.waitstatus_to_exitcode(status)
+                    if not self._stopping:
+                        self.tell(f"{tenant.name}: its process ended with {tenant.process.returncode}")
+                    self._ended(tenant)
+
+    def _ended(self, tenant: Tenant) -> None:
+        for descriptor in (tenant.report_from, tenant.verdict_to):
+            if descriptor is not None:
+                os.close(descriptor)
+        well = tenant.process is not None and time.monotonic() - tenant.started_at > SERVED_WELL_SECONDS
+        tenant.failures = 0 if well else tenant.failures + 1
+        wait = 0.0 if well else BACKOFF_SECONDS[min(tenant.failures, len(BACKOFF_SECONDS)) - 1]
+        tenant.due_at = time.monotonic() + wait
+        tenant.process, tenant.report, tenant.ready = None, None, False
+        tenant.report_from = tenant.verdict_to = None
+
+    def _drain(self) -> None:
+        """Take no new run, let those in flight end, then end everything."""
+        end = time.monotonic() + self.drain_seconds
+        serving = [tenant for tenant in self.tenants if tenant.process]
+        self.tell(f"told to end: no new runs; those in flight have {self.drain_seconds:g} s")
+        ask_to_finish(self.bind, [tenant.cell.port for tenant in serving if tenant.ready])
+        for tenant in serving:
+            if tenant.process and not tenant.ready:  # it never served
+                send(tenant.cell, tenant.process.pid, signal.SIGTERM)
+        while any(tenant.process for tenant in serving) and time.monotonic() < end:
+            self._reap()
+            time.sleep(TICK_SECONDS)
+        left = [tenant for tenant in serving if tenant.process]
+        if left:
+            self.tell(f"the time is over; still at work: {', '.join(tenant.name for tenant in left)}")
+        self._end_all(left)
+
+    def _end_all(self, left: Sequence[Tenant]) -> None:
+        sessions = {tenant.name: tenant.process.pid for tenant in left if tenant.process}
+        for tenant in left:
+            send(tenant.cell, sessions[tenant.name], signal.SIGTERM)
+        end = time.monotonic() + LAST_GRACE_SECONDS
+        while any(tenant.process for tenant in left) and time.monotonic() < end:
+            self._reap()
+            time.sleep(TICK_SECONDS)
+        for tenant in self.tenants:
+            if tenant.cell.user is not None or tenant.name in sessions:
+                send(tenant.cell, sessions.get(tenant.name, 0), signal.SIGKILL)
+        self._reap()
+        self.tell("ended")
+
+
+def ask_to_finish(host: str, ports: Sequence[int]) -> None:
+    """Ask gRPC servers to end once their runs have; in a process of its own, since gRPC would stay in this one."""
+    command = [sys.executable, "-m", "dagster_apollo.host.drain", host, *map(str, ports)]
+    if ports:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd="/", env=_bare_environment())
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+
+
+def _bare_environment() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+
+
+def _answers(host: str, port: int) -> bool:
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex((address, port)) == 0
+
+
+def serve(environ: Mapping[str, str], root: Path) -> None:
+    """Serve all tenants until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: something that all tenants share is wrong or missing; nothing is started.
+        HostError: the database did not answer with this version's schema, or the port is taken.
+    """
+    as_root = os.geteuid() == 0 and can_be_run_by_others(Path(sys.executable))
+    values = role_settings(environ, needs_database=as_root)
+    if os.geteuid() == 0 and not as_root:
+        if values["APOLLO_CONTAINER"]:
+            remedy = "Install it in a folder that every user may enter."
+            raise HostError([Problem(sys.executable, "cannot be run by the tenants' users", remedy)])
+        say(f"tenants share the user root, who can read all: {sys.executable} is in a folder that is closed to others")
+    require_shared_settings(environ)
+    os.umask(0o022)
+    places = Places.find(environ, root)
+    places = replace(places, tenants_dir=places.tenants_dir.resolve(), state_dir=places.state_dir.resolve())
+    names = chosen_names(places.tenants_dir, values.text("TENANTS"))
+    bind = str(values["APOLLO_BIND"])
+    port = (values.integer("PORT") if "PORT" in values.sources else None) or DEFAULT_PORT
+    cells = assign(names, places.state_dir, port + 1, as_root=as_root, is_free=can_listen(bind))
+    wrong = make_folders(cells, places.state_dir)
+    shared_home = None
+    if not values["DAGSTER_PG_URI"]:
+        from dagster_apollo.host.instance import lay_home
+
+        shared_home = lay_home(environ, root)
+    # One whose folder is not its own gets another, so that its location can say so.
+    spare = Path(tempfile.gettempdir())
+    cells = [replace(c, folder=spare / f"apollo-{c.name}-{c.user}") if c.name in wrong else c for c in cells]
+    tenants = [Tenant(cell, problem=wrong.get(cell.name)) for cell in cells]
+    host = CodeHost(environ, places, bind, tenants, float(values.integer("APOLLO_DRAIN_SECONDS") or 0), shared_home)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, host.stop)
+    here = Release.here(values)
+    directory = Directory((), None, here.version, here.release, here.image)
+    with DirectoryServer(bind, port, directory) as server:
+        say(f"the code host's directory is on {bind}:{port}; {len(names)} tenants")
+        instance = _instance_of(values, environ, host)
+        if instance is None:
+            return  # told to end while it waited
+        host.run(
+            lambda locations, draining: server.show(
+                replace(directory, locations=tuple(locations), instance=instance, draining=draining)
+            )
+        )
+
+
+def _instance_of(values: Values, environ: Mapping[str, str], host: CodeHost) -> str | None:
+    """Wait for the database, in a process of its own that takes Dagster away with it; the instance's id."""
+    if not values["DAGSTER_PG_URI"]:
+        return ""
+    command = [sys.executable, "-m", "dagster_apollo.host.waiting"]
+    given = {name: environ[name] for name in ("DAGSTER_PG_URI", "APOLLO_WAIT_SECONDS", "PATH") if name in environ}
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=given, cwd=host.places.root
+    )
+    while process.poll() is None:
+        if host._stopping:
+            process.terminate()
+            process.wait()
+            return None
+        time.sleep(TICK_SECONDS)
+    assert process.stdout is not None  # noqa: S101
+    told = process.stdout.read().decode()
+    if process.returncode:
+        *_, last = told.strip().splitlines() or ["it said nothing"]
+        raise HostError([Problem("DAGSTER_PG_URI", last, "Run `apollo migrate`, and see the database's log.")])
+    return told.strip()

@@ -1,0 +1,67 @@
+"""What the webserver, the daemon and the compute logs use of Dagster beyond its public names, in one place.
+
+Dagster offers no public way to start its webserver or daemon from a program, nor to give them a workspace that changes.
+Nothing else under `host/` imports a private name, but `storage.py`; a test holds each name to the form used here.
+"""
+
+from threading import Thread
+
+from alembic.script import ScriptDirectory
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+from dagster._core.storage.cloud_storage_compute_log_manager import (
+    CloudStorageComputeLogManager,
+    PollingComputeLogSubscriptionManager,
+)
+from dagster._core.storage.compute_log_manager import CapturedLogSubscription, ComputeIOType, ComputeLogManager
+from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget, WorkspaceLoadTarget
+from dagster._daemon.controller import DagsterDaemonController, daemon_controller_from_instance
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._utils.log import configure_loggers
+from dagster._utils.schedules import reverse_cron_string_iterator
+from dagster_postgres import run_storage
+from dagster_postgres.run_storage import PostgresRunStorage
+from dagster_postgres.utils import pg_alembic_config
+
+__all__ = [
+    "IO_TYPE_EXTENSION",
+    "CapturedLogSubscription",
+    "CloudStorageComputeLogManager",
+    "ComputeIOType",
+    "ComputeLogManager",
+    "ConfigurableClass",
+    "ConfigurableClassData",
+    "DagsterDaemonController",
+    "GrpcServerCodeLocationOrigin",
+    "LocalComputeLogManager",
+    "PollingComputeLogSubscriptionManager",
+    "PostgresRunStorage",
+    "WorkspaceFileTarget",
+    "WorkspaceLoadTarget",
+    "WorkspaceProcessContext",
+    "alembic_scripts",
+    "configure_loggers",
+    "daemon_controller_from_instance",
+    "daemon_threads",
+    "reverse_cron_string_iterator",
+    "workspace_of",
+]
+
+
+def alembic_scripts() -> ScriptDirectory:
+    """The migrations of Dagster's storages on Postgres, which are one line of revisions."""
+    # Where dagster-postgres keeps `alembic.ini` is told by the path of any of its storages.
+    return ScriptDirectory.from_config(pg_alembic_config(str(run_storage.__file__)))
+
+
+def workspace_of(controller: DagsterDaemonController) -> WorkspaceProcessContext:
+    """The process context that a daemon works on."""
+    context = controller._workspace_process_context
+    assert isinstance(context, WorkspaceProcessContext)  # noqa: S101
+    return context
+
+
+def daemon_threads(controller: DagsterDaemonController) -> list[Thread]:
+    """The threads of a daemon, one for each of its duties."""
+    return list(controller._daemon_threads.values())

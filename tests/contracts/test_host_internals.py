@@ -1,0 +1,114 @@
+"""What webserver, daemon and compute logs use of Dagster beyond its public names is still there as we use it."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import Any
+
+import dagster
+import pytest
+
+from dagster_apollo.host import compute_logs, dagster_internals, drain
+from tests.support.package_source import modules_of
+
+ADAPTER = "dagster_apollo.host.dagster_internals"
+
+
+def moved(what: str) -> str:
+    return f"{what}. dagster {dagster.__version__}: what we rely on has moved; mend {ADAPTER} and who uses it"
+
+
+# Functions and constructors: the parameters that we pass.
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "GrpcServerCodeLocationOrigin": ("host", "port", "location_name"),
+    "LocalComputeLogManager": ("base_dir", "inst_data"),
+    "PollingComputeLogSubscriptionManager": ("manager",),
+    "PostgresRunStorage": ("postgres_url", "should_autocreate_tables"),
+    "WorkspaceProcessContext": ("instance", "workspace_load_target"),
+    "configure_loggers": ("log_level",),
+    "daemon_controller_from_instance": ("instance", "workspace_load_target", "heartbeat_interval_seconds"),
+    "pg_alembic_config": ("dunder_file",),
+    "reverse_cron_string_iterator": ("end_timestamp", "cron_string", "execution_timezone"),
+}
+# Classes: the members that we call, override or inherit.
+MEMBERS: dict[str, tuple[str, ...]] = {
+    "CapturedLogSubscription": ("fetch", "complete", "log_key"),
+    "CloudStorageComputeLogManager": (
+        "local_manager", "upload_interval", "delete_logs", "download_url_for_type", "display_path_for_type",
+        "cloud_storage_has_logs", "upload_to_cloud_storage", "download_from_cloud_storage", "get_log_data_for_type",
+        "is_capture_complete", "get_log_keys_for_log_key_prefix", "on_subscribe", "on_unsubscribe", "dispose",
+    ),
+    "ComputeIOType": ("STDOUT", "STDERR"),
+    "ComputeLogManager": ("capture_logs",),
+    "ConfigurableClass": ("inst_data", "config_type", "from_config_value"),
+    "ConfigurableClassData": ("rehydrate",),
+    "DagsterDaemonController": ("check_daemon_loop", "_workspace_process_context", "_daemon_threads"),
+    "LocalComputeLogManager": (
+        "get_captured_local_path", "get_captured_log_download_url", "is_capture_complete", "read_path", "delete_logs",
+    ),
+    "PollingComputeLogSubscriptionManager": ("add_subscription", "remove_subscription", "dispose"),
+    "PostgresRunStorage": ("alembic_version", "get_run_storage_id"),
+    "WorkspaceFileTarget": ("create_origins", "paths"),
+    "WorkspaceLoadTarget": ("create_origins",),
+    "WorkspaceProcessContext": ("refresh_workspace", "refresh_code_location", "get_current_workspace", "instance"),
+}  # fmt: skip
+CONSTANTS = {"IO_TYPE_EXTENSION"}
+
+
+def test_every_name_of_the_adapter_is_held_here() -> None:
+    imported = {entry.name for entry in modules_of()[ADAPTER].imports if entry.module.startswith("dagster")}
+
+    assert imported - {"run_storage"} == set(PARAMETERS) | set(MEMBERS) | CONSTANTS, "hold the new name to its form"
+
+
+@pytest.mark.parametrize(("name", "passed"), PARAMETERS.items(), ids=PARAMETERS)
+def test_what_we_pass_is_taken(name: str, passed: tuple[str, ...]) -> None:
+    parameters = inspect.signature(getattr(dagster_internals, name)).parameters
+
+    gone = [wanted for wanted in passed if wanted not in parameters]
+    assert gone == [], moved(f"{name} no longer takes {', '.join(gone)}")
+    asked = [
+        key
+        for key, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        and key not in passed
+    ]
+    assert asked == [], moved(f"{name} now also asks for {', '.join(asked)}")
+
+
+@pytest.mark.parametrize(("name", "members"), MEMBERS.items(), ids=MEMBERS)
+def test_what_we_use_is_there(name: str, members: tuple[str, ...]) -> None:
+    kind: Any = getattr(dagster_internals, name)
+    known = {*dir(kind), *getattr(kind, "__annotations__", {})}
+
+    gone = [member for member in members if member not in known]
+    assert gone == [], moved(f"{name} has no {', '.join(gone)}")
+
+
+def test_our_compute_logs_leave_no_abstract_member_open() -> None:
+    left = sorted(compute_logs.PostgresComputeLogManager.__abstractmethods__)
+
+    assert left == [], moved(f"a compute log manager must now also have {', '.join(left)}")
+
+
+def test_streams_have_the_names_that_their_addresses_have() -> None:
+    names = {kind.value: name for kind, name in dagster_internals.IO_TYPE_EXTENSION.items()}
+
+    assert names == {"stdout": "out", "stderr": "err"}, moved("the names of streams")
+
+
+def test_a_code_server_is_asked_to_end_by_the_name_that_it_knows() -> None:
+    from dagster._grpc.__generated__ import dagster_api_pb2 as api
+
+    _, service, method = drain.METHOD.split("/")
+    described = api.DESCRIPTOR.services_by_name[service.removeprefix("api.")].methods_by_name[method]
+    assert described.input_type.fields == [], moved("ShutdownServer now takes something")
+
+
+def test_threads_of_a_daemon_are_threads() -> None:
+    assert "threading.Thread" in str(
+        inspect.get_annotations(dagster_internals.DagsterDaemonController)["_daemon_threads"]
+    ), moved("a daemon's duties are no threads")
+    assert threading.Thread.is_alive

@@ -1,0 +1,112 @@
+"""Each tenant's process is another user: it reads nothing of another's, and nothing of the code host's.
+
+Started as the code host is in its container: root, with SETUID and SETGID and no other capability.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import Postgres
+from tests.support.roles import Roles, as_root, roles_of
+from tests.support.tenants import write_tenant
+
+pytestmark = pytest.mark.slow
+
+PROGRAMS = {
+    "its neighbour's environment": "cat /proc/{neighbour}/environ",
+    "its neighbour's memory": "head -c 1 /proc/{neighbour}/mem",
+    "its neighbour's open files": "ls /proc/{neighbour}/fd",
+    "its neighbour's folder": "ls {folder}",
+    "a file of its neighbour's": "cat {folder}/dagster/dagster.yaml",
+    "the names of all tenants": "ls {folder}/..",
+    "the code host's environment": "cat /proc/{host}/environ",
+    "its neighbour's life": "kill -KILL {neighbour}",
+    "the code host's life": "kill -KILL {host}",
+    "a folder in another's name": "mkdir {folder}/../delta",
+}
+
+
+@pytest.fixture(scope="module")
+def roles(module_folder: Path, postgres: Postgres) -> Iterator[Roles]:
+    prefix = as_root()
+    with roles_of(module_folder, postgres) as made:
+        for name in ("alpha", "beta"):
+            write_tenant(made.tenants_dir, name, {"first.sql": "select 1 as id"})
+        write_tenant(made.tenants_dir, "gamma", {"first.sql": "select 1 as id"})
+        taken = Path(made.environ("code")["APOLLO_STATE_DIR"]) / "tenants" / "gamma"
+        taken.mkdir(parents=True)  # as this user, not as gamma's
+        secrets = {"ALPHA__API_TOKEN": "secret-of-alpha", "BETA__API_TOKEN": "secret-of-beta"}
+        # As a `.env` of a Docker host may hold them, which the code host is given whole.
+        secrets |= {"APOLLO_SESSION_SECRET": "secret-of-webserver", "RENDER_API_KEY": "secret-of-deploys"}
+        made.start("migrate")
+        assert made.running.pop("migrate").wait(60) == 0
+        made.start("code", prefix=prefix, **secrets)
+        made.wait_until(lambda: made.get("/locations", "code")[1].count('"ready": true') == 3, "all are served")
+        yield made
+
+
+def test_the_code_host_has_the_two_capabilities_and_no_other(roles: Roles) -> None:
+    status = Path(f"/proc/{roles.running['code'].pid}/status").read_text()
+
+    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == 0xC0  # SETGID and SETUID
+
+
+def test_each_tenant_is_a_user_without_rights(roles: Roles) -> None:
+    users = {}
+    for tenant in ("alpha", "beta"):
+        process = roles.tenant_process(tenant)
+        lines = Path(f"/proc/{process.pid}/status").read_text()
+        assert "CapEff:\t0000000000000000" in lines
+        assert "Groups:\t \n" in lines
+        users[tenant] = process.uids().effective
+        assert set(process.uids()) == set(process.gids()) == {users[tenant]}
+    assert len(set(users.values())) == 2
+    assert min(users.values()) >= 20_000
+
+
+def test_a_process_knows_its_own_secret_and_no_others(roles: Roles) -> None:
+    own = roles.tenant_process("alpha").environ()
+
+    assert own["ALPHA__API_TOKEN"] == own["API_TOKEN"] == "secret-of-alpha"
+    told = "".join(own.values())
+    for name in ("beta", "webserver", "deploys"):
+        assert f"secret-of-{name}" not in told
+
+
+@pytest.mark.parametrize("what", PROGRAMS, ids=PROGRAMS)
+def test_a_tenant_cannot_have(roles: Roles, what: str) -> None:
+    own, neighbour = (roles.tenant_process(name) for name in ("alpha", "beta"))
+    folder = Path(roles.environ("code")["APOLLO_STATE_DIR"]) / "tenants" / "beta"
+    command = PROGRAMS[what].format(neighbour=neighbour.pid, host=roles.running["code"].pid, folder=folder)
+    user = own.uids().effective
+
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command], user=user, group=user, extra_groups=[], cwd="/", capture_output=True, text=True,
+        check=False, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+
+    assert ended.returncode != 0
+    assert "ermi" in ended.stderr, ended.stderr  # "Permission denied", "Operation not permitted"
+    assert neighbour.is_running()
+
+
+def test_a_folder_that_is_somebody_elses_is_not_used_and_the_location_says_so(roles: Roles) -> None:
+    said = roles.said("code")
+
+    assert "gamma: cannot be served: " in said
+    assert "tenants/gamma: belongs to somebody else than this tenant" in said
+    assert "alpha: cannot be served" not in said
+
+
+def test_what_is_asked_to_end_ends_although_it_is_another_users(roles: Roles) -> None:
+    processes = [roles.tenant_process(name) for name in ("alpha", "beta")]
+
+    assert roles.stop("code") == 0
+    assert [process.is_running() for process in processes] == [False, False]

@@ -1,0 +1,46 @@
+"""The two images of a Docker host, built from the repository as it is: the stages of its Dockerfile.
+
+An engine that has built them before has their layers; what costs is what changed since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster_apollo.topology import FULL_STAGE, HOST_STAGE
+from tests.support.container_engine import ContainerEngine
+
+REPOSITORY = Path(__file__).parents[2]
+BUILD_TIMEOUT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Images:
+    """Their ids, `sha256:…`.
+
+    Attributes:
+        host: webserver's and daemon's: everything but the tenants.
+        full: the code host's.
+    """
+
+    host: str
+    full: str
+
+
+def built(engine: ContainerEngine, root: Path = REPOSITORY, revision: str = "") -> Images:
+    """Build both, with manifests that are baked for the target `local`.
+
+    Args:
+        engine: where.
+        root: the repository, or a fork of it.
+        revision: what the code host's image says it was built from: another one is another image.
+    """
+    return Images(_build(engine, root, HOST_STAGE), _build(engine, root, FULL_STAGE, REVISION=revision))
+
+
+def _build(engine: ContainerEngine, root: Path, stage: str, **arguments: str) -> str:
+    given = {"DBT_TARGET": "local", **arguments}
+    words = [word for name, text in given.items() for word in ("--build-arg", f"{name}={text}")]
+    words = ["build", "--quiet", "--target", stage, *words, str(root)]
+    return engine.docker(*words, timeout_seconds=BUILD_TIMEOUT_SECONDS)

@@ -1,0 +1,91 @@
+"""A reading of the whole stack: what each user is shown of it, and how Prometheus is told."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from dagster_apollo.errors import Problem
+from dagster_apollo.host.role import Release
+from dagster_apollo.host.schedule_lag import Lag
+from dagster_apollo.host.status import LocationStatus, Status
+from dagster_apollo.host.status_routes import prometheus
+
+READING = Status(
+    at=1_000_000.0,
+    webserver=Release("1.0", "abc", None),
+    database={"ok": True, "seconds": 0.002, "error": None},
+    daemon={"ok": True, "heartbeats": {"SCHEDULER": 3.0, "SENSOR": None}, "errors": {"SENSOR": 2}},
+    code={"ok": True, "error": None, "version": "1.0", "release": "abc", "image": None},
+    locations={"alpha": LocationStatus(True, None), "beta": LocationStatus(False, "beta's secret is missing")},
+    schedules={"alpha/daily": Lag(None, 0.0, 9.0), "beta/daily": Lag(10.0, 900.0, 9.0)},
+    runs={"in_progress": {"QUEUED": 4}, "ended_in_a_day": {"FAILURE": 1}, "queued": 4, "oldest_queued_seconds": 12.5},
+    reasons=(
+        Problem("location beta", "does not load: beta's secret is missing", "Set it."),
+        Problem("schedule beta/daily", "is late", "See its ticks."),
+    ),
+)
+
+
+def metrics(status: Status) -> dict[tuple[str, ...], float]:
+    families = text_string_to_metric_families(prometheus(status).decode())
+    return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
+
+
+def test_what_is_red_is_named_and_makes_the_whole_red() -> None:
+    assert not READING.ok
+    assert READING.as_dict()["reasons"][0] == {
+        "where": "location beta",
+        "what": "does not load: beta's secret is missing",
+        "remedy": "Set it.",
+        "severity": "error",
+    }
+
+
+def test_the_agreed_fields_are_there() -> None:
+    told = READING.as_dict()
+
+    assert {"ok", "version", "image", "database", "daemon", "locations", "schedules"} <= set(told)
+    assert told["locations"]["alpha"] == {"loaded": True, "error": None}
+    assert told["schedules"]["beta/daily"] == {"missed": 10.0, "seconds": 900.0, "last_tick": 9.0}
+
+
+def test_who_sees_all_tenants_is_shown_all() -> None:
+    assert READING.seen_by(None) is READING
+
+
+def test_who_sees_one_tenant_is_shown_nothing_of_another() -> None:
+    shown = READING.seen_by(frozenset({"alpha"}))
+
+    assert "beta" not in str(shown.as_dict())
+    assert "beta" not in prometheus(shown).decode()
+    assert shown.runs == {}  # how much the others do is theirs
+    assert shown.ok
+
+
+def test_who_sees_a_tenant_that_is_red_is_told_so() -> None:
+    shown = READING.seen_by(frozenset({"beta"}))
+
+    assert [reason.where for reason in shown.reasons] == ["location beta", "schedule beta/daily"]
+    assert not shown.ok
+
+
+def test_what_concerns_everybody_is_told_to_everybody() -> None:
+    away = Problem("database", "does not answer", "See whether Postgres runs.")
+    reading = Status(1.0, READING.webserver, {"ok": False, "seconds": None, "error": "x"}, reasons=(away,))
+
+    assert reading.seen_by(frozenset({"alpha"})).reasons == (away,)
+    assert metrics(reading)["apollo_database_up",] == 0
+
+
+def test_prometheus_is_told_every_number() -> None:
+    told = metrics(READING)
+
+    assert told["apollo_ok",] == 0
+    assert told["apollo_database_round_trip_seconds",] == 0.002
+    assert told["apollo_daemon_heartbeat_age_seconds", "SCHEDULER"] == 3
+    assert ("apollo_daemon_heartbeat_age_seconds", "SENSOR") not in told  # it never gave one
+    assert told["apollo_location_loaded", "beta"] == 0
+    assert told["apollo_schedule_lag_seconds", "beta/daily"] == 900
+    assert told["apollo_runs", "QUEUED"] == 4
+    assert told["apollo_runs_ended_in_a_day", "FAILURE"] == 1
+    assert told["apollo_queue_oldest_seconds",] == 12.5

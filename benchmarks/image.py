@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from dagster_apollo.fork import load_fork
+from dagster_apollo.plans import PLANS
 from dagster_apollo.tenant import tenant_names
-from dagster_apollo.topology import PLANS
 from tests.support.compose import ComposeHost, compose_host
 from tests.support.container_engine import ContainerEngine, running_container_engine
 from tests.support.deployed_stack import JOB, TENANT

@@ -15,17 +15,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dagster_apollo.errors import Problem, ProblemsError
+from dagster_apollo.plans import DatabasePlan, ServicePlan
 
 FILE = "apollo.toml"
 # The owner in the default image: enough to run on a laptop, refused by a deploy.
 PLACEHOLDER_OWNER = "example"
-# https://render.com/docs/blueprint-spec: plans of services and of Postgres, as the published schema names them.
-ServicePlan = Literal[
-    "0.5c-512mb", "1c-2g", "2c-4g", "2c-8g", "2c-16g", "4c-8g", "4c-16g", "4c-32g", "8c-16g", "8c-32g", "8c-64g",
-]  # fmt: skip
-DatabasePlan = Literal[
-    "basic-256mb", "basic-1gb", "basic-4gb", "pro-4gb", "pro-8gb", "pro-16gb", "pro-32gb", "pro-64gb",
-]  # fmt: skip
 Region = Literal["oregon", "ohio", "virginia", "frankfurt", "singapore"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")

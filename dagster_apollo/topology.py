@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dagster_apollo.fork import Fork
+from dagster_apollo.plans import PLANS, Plan
 from dagster_apollo.settings import SETTINGS, Process, Setting
 
 Role = Literal["webserver", "daemon", "code"]
@@ -37,43 +38,6 @@ SECURITY_OPTIONS = ("no-new-privileges:true",)
 # The stages of the Dockerfile that a Docker host runs: everything, and everything but the tenants, so that a changed
 # tenant replaces the code host alone. A registry, and so Render, has the first one only.
 FULL_STAGE, HOST_STAGE = "full", "host"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a plan gives.
-
-    Attributes:
-        memory_mb: in MiB.
-        cpus: processors.
-    """
-
-    memory_mb: int
-    cpus: float
-
-
-# https://render.com/pricing; the names say the sizes.
-PLANS: Mapping[str, Plan] = {
-    "0.5c-512mb": Plan(512, 0.5),
-    "1c-2g": Plan(2048, 1.0),
-    "2c-4g": Plan(4096, 2.0),
-    "2c-8g": Plan(8192, 2.0),
-    "2c-16g": Plan(16384, 2.0),
-    "4c-8g": Plan(8192, 4.0),
-    "4c-16g": Plan(16384, 4.0),
-    "4c-32g": Plan(32768, 4.0),
-    "8c-16g": Plan(16384, 8.0),
-    "8c-32g": Plan(32768, 8.0),
-    "8c-64g": Plan(65536, 8.0),
-    "basic-256mb": Plan(256, 0.1),
-    "basic-1gb": Plan(1024, 0.5),
-    "basic-4gb": Plan(4096, 2.0),
-    "pro-4gb": Plan(4096, 1.0),
-    "pro-8gb": Plan(8192, 2.0),
-    "pro-16gb": Plan(16384, 4.0),
-    "pro-32gb": Plan(32768, 8.0),
-    "pro-64gb": Plan(65536, 16.0),
-}
 
 
 @dataclass(frozen=True)

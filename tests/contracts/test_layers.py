@@ -13,7 +13,7 @@ from tests.support.package_source import PACKAGE, Module, modules_of
 
 # From the ground up; rooms of one line stand beside each other. A module belongs to the longest name that fits.
 ROOMS = (
-    ("errors",),
+    ("errors", "plans"),
     ("settings", "fork"),
     ("environment", "tenant", "topology"),
     ("warehouse", "execution"),
@@ -29,7 +29,7 @@ ROOMS = (
 )
 BESIDE = {("warehouse", "execution"), ("execution", "warehouse"), ("doctor", "new_tenant"), ("new_tenant", "doctor")}
 WITHOUT_DAGSTER = (
-    "errors", "settings", "fork", "environment", "tenant", "topology", "warehouse", "execution", "projections",
+    "errors", "plans", "settings", "fork", "environment", "tenant", "topology", "warehouse", "execution", "projections",
     "deploy", "new_tenant",
 )  # fmt: skip
 MODULES = modules_of()

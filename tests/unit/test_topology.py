@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from dagster_apollo.fork import Fork, Plans
+from dagster_apollo.plans import PLANS
 from dagster_apollo.settings import SETTINGS
-from dagster_apollo.topology import NOT_DECLARED, PLANS, Service, labels, read_by, topology
+from dagster_apollo.topology import NOT_DECLARED, Service, labels, read_by, topology
 
 SERVICES = topology(Fork(domain="data.malt.com"))
 ROLES = {service.role: service for service in SERVICES.roles}

@@ -162,5 +162,5 @@ def test_the_program_imports_no_dagster_and_nothing_of_the_package_but_the_groun
     found, ours = ended.stdout.splitlines()
     assert found == ""
     assert set(ours.split()) == {
-        f"dagster_apollo.{name}" for name in ("errors", "fork", "settings", "topology")
+        f"dagster_apollo.{name}" for name in ("errors", "fork", "plans", "settings", "topology")
     }  # fmt: skip

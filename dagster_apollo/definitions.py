@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -29,13 +30,17 @@ from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
 
 
-def tenant_definitions(workspace: Workspace, manifest: Mapping[str, Any], environ: Mapping[str, str]) -> dg.Definitions:
+def tenant_definitions(
+    workspace: Workspace, manifest: Mapping[str, Any], environ: Mapping[str, str], outputs_dir: Path | None = None
+) -> dg.Definitions:
     """Everything that one tenant's code location serves.
 
     Args:
         workspace: the tenant, ready for dbt.
         manifest: its slim manifest.
         environ: what its own Python may read.
+        outputs_dir: where what its own Python returns is kept, unless it brings an IO manager; None: Dagster's folder,
+            which in a deployment is the daemon's and no tenant may write.
 
     Raises:
         TenantError: when what the folder declares cannot be served.
@@ -60,6 +65,9 @@ def tenant_definitions(workspace: Workspace, manifest: Mapping[str, Any], enviro
         metadata={"description": tenant.config.description} if tenant.config.description else None,
     )
     own = _own_definitions(workspace, environ)
+    if own and outputs_dir and "io_manager" not in (own.resources or {}):
+        kept = dg.FilesystemIOManager(base_dir=str(outputs_dir))
+        own = dg.Definitions.merge(own, dg.Definitions(resources={"io_manager": kept}))
     return _merged(tenant.name, ours, own) if own else ours
 
 

@@ -45,4 +45,4 @@ def load(environ: Mapping[str, str]) -> dg.Definitions:
         prepare(workspace)
     if problems := recorded_crossings(workspace):
         raise TenantError(problems, f"the tenant {name} cannot be served")
-    return tenant_definitions(workspace, load_prepared(workspace), environ)
+    return tenant_definitions(workspace, load_prepared(workspace), environ, places.state_dir / "outputs")

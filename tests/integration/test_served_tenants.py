@@ -456,6 +456,61 @@ defs = dg.Definitions(assets=[counted], jobs=[both])
     assert materialized(result) == {"orders", "counted"}
 
 
+def test_what_its_own_python_returns_is_kept_in_the_tenants_state_folder_and_read_again(tmp_path: Path) -> None:
+    tenants = TenantFolders(tmp_path)
+    tenants.write(
+        "client",
+        {
+            "definitions.py": """
+import dagster as dg
+
+@dg.asset(key=["client", "counted"])
+def counted() -> int:
+    return 7
+
+@dg.asset(key=["client", "doubled"], ins={"counted": dg.AssetIn(key=["client", "counted"])})
+def doubled(counted: int) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata={"doubled": 2 * counted})
+
+own = dg.define_asset_job("client__own", selection=[counted, doubled])
+defs = dg.Definitions(assets=[counted, doubled], jobs=[own])
+""",
+        },
+    )
+    # In a deployment this folder is the daemon's, and closed to tenants: nothing may be wanted of it.
+    elsewhere = _made(tmp_path / "daemon")
+    with dg.DagsterInstance.ephemeral(tempdir=str(elsewhere)) as instance:
+        result = tenants.load("client").resolve_job_def("client__own").execute_in_process(instance=instance)
+
+    assert materialized(result) == {"counted", "doubled"}
+    assert (tenants.state_dir / "outputs" / "client" / "counted").is_file()
+    assert not list(elsewhere.rglob("counted*"))
+
+
+def test_a_tenant_may_bring_an_io_manager_of_its_own(tmp_path: Path) -> None:
+    tenants = TenantFolders(tmp_path)
+    tenants.write(
+        "client",
+        {
+            "definitions.py": """
+import dagster as dg
+
+@dg.asset(key=["client", "counted"])
+def counted() -> int:
+    return 7
+
+own = dg.define_asset_job("client__own", selection=[counted])
+defs = dg.Definitions(assets=[counted], jobs=[own], resources={"io_manager": dg.mem_io_manager})
+""",
+        },
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = tenants.load("client").resolve_job_def("client__own").execute_in_process(instance=instance)
+
+    assert materialized(result) == {"counted"}
+    assert not (tenants.state_dir / "outputs").exists()
+
+
 @pytest.mark.parametrize("text", ["{}", "-- nothing\n"])
 def test_a_project_without_models_is_served_and_empty(tmp_path: Path, text: str) -> None:
     tenants = TenantFolders(tmp_path)

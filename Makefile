@@ -42,6 +42,9 @@ up: $(STAMP)  ## Bring all services up on a Docker host with Pulumi (UP_ARGS="--
 down: $(STAMP)  ## Remove what `make up` made; asks before data goes
 	@$(BIN)/python -m infra.down $(DOWN_ARGS)
 
+deploy: $(STAMP)  ## Bring Render's services to an image (DEPLOY_ARGS="--image REPOSITORY@sha256:…", or --check)
+	@$(BIN)/apollo deploy $(DEPLOY_ARGS)
+
 image: $(STAMP)  ## Build the image; its id goes to dist/image.id
 	@mkdir -p dist && docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag dagster-apollo:built .
 	@docker image inspect --format '{{.Id}}' dagster-apollo:built > $(IMAGE_ID)
@@ -83,5 +86,5 @@ generated: $(STAMP)  ## Write anew what follows from declarations: render.yaml, 
 clean:  ## Remove what this machine keeps: manifests, DuckDB files, logs (asks first)
 	@read -r -p "Remove .apollo with every local table in it? [y/N] " answer && [[ $$answer == y ]] && rm -rf .apollo || echo "nothing removed"
 
-.PHONY: help setup dev snowflake up down image image-archive test-parts test test-image test-infra check-generated \
+.PHONY: help setup dev snowflake up down deploy image image-archive test-parts test test-image test-infra check-generated \
 	check-workflows lint propose-lock lock generated clean

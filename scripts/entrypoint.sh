@@ -2,8 +2,8 @@
 # What every command of a container begins with: `apollo …`, with no more rights than it needs, and SIGTERM obeyed.
 #
 # Where the platform says the user (compose, Pulumi) it is left as it is. Where it cannot (Render starts the image's
-# own, which is root), every command but the code host becomes user 10001, and the code host keeps the right to become
-# its tenants' users, and no other.
+# own, which is root), webserver, daemon and migrate become user 10001, and the code host keeps the right to become its
+# tenants' users, and no other. What a person runs by hand, such as `init` in a clone of theirs, keeps the user it has.
 set -eu
 [ "${1:-}" != apollo ] || shift # a platform's own command may stand after the entry point or in place of it
 role=${1:-}
@@ -11,9 +11,11 @@ set -- /opt/venv/bin/apollo "$@"
 [ $$ -ne 1 ] || set -- tini -- "$@"
 [ "$(id -u)" -eq 0 ] || exec setpriv --no-new-privs "$@"
 
-if [ "$role" != code ]; then
-    exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs "$@"
-fi
+case $role in
+code) ;;
+webserver | daemon | migrate) exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs "$@" ;;
+*) exec setpriv --no-new-privs "$@" ;;
+esac
 while read -r name value; do
     [ "$name" != CapBnd: ] || bounding=$value
 done </proc/self/status

@@ -53,11 +53,11 @@ def deploy(
     fork, values = load_fork(places.root), read(environ)
     if not check and image is None:
         raise typer.BadParameter("say which image is deployed, or --check", param_hint="--image")
+    wanted = parse_image(str(image), fork) if not check else None
     with _render(values) as api:
-        if check:
+        if wanted is None:
             _check(api, fork, values, image)
             return
-        wanted = parse_image(str(image), fork)
         chosen = [part.strip() for part in services.split(",") if part.strip()] if services is not None else None
         targets = find_targets(api, fork, values, roles_of(fork, chosen, changed))
         limits = Limits(minutes * 60, settle_seconds, smoke_minutes * 60, poll_seconds)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dagster_apollo.access.identity.access_file import NAME
 from dagster_apollo.cli import console
 from dagster_apollo.cli.console import environ_here, out
 from dagster_apollo.errors import Problem
@@ -80,6 +81,8 @@ def init(
     elif image is None and fork.is_placeholder and (guess := guess_image(root)):
         given["image"] = guess
 
+    if administrator is not None and (why := _refused_name(administrator)):
+        raise NewForkError([Problem(f"--administrator {administrator}", *why)])
     by_mail = administrator is not None and "@" in administrator
     answers = Answers(
         {field: "" if value == _NONE else value for field, value in given.items()},
@@ -102,7 +105,9 @@ def _docker_host(root: Path, administrator: str | None) -> None:
         out.print(f"wrote .env: {', '.join(written)}", markup=False)
     if login:
         out.print(f"log in as {login.name} with the password {login.password} (it is shown this once)", markup=False)
-    out.print(f"tenants' own variables go into {TENANTS_FILE}; then: docker compose up --detach --wait", markup=False)
+    out.print(
+        f"tenants' own variables go into {TENANTS_FILE}; then: docker compose up --detach --wait --build", markup=False
+    )
 
 
 def _plans(texts: list[str]) -> dict[str, str]:
@@ -138,12 +143,21 @@ def _ask(
         if service not in plans:
             plans[service] = _asked(f"plans.{service}", f"Size of the {service}", getattr(fork.plans, service))
     if administrator is None and not fork.login.emails and not allow:
-        administrator = typer.prompt(
-            "Who administrates: an e-mail address (OpenID Connect) or a name (password)", "admin"
-        )
+        who = "Who administrates: an e-mail address (OpenID Connect) or a name (password)"
+        administrator = str(typer.prompt(who, "admin")).strip()
+        while why := _refused_name(administrator):
+            out.print(f"  {why[0]}. {why[1]}", markup=False)
+            administrator = str(typer.prompt(who, "admin")).strip()
     if docker_host is None:
         docker_host = typer.confirm("Is this machine the Docker host", default=False)
     return given, plans, administrator, docker_host
+
+
+def _refused_name(name: str) -> tuple[str, str] | None:
+    """Why nobody can log in by a name, and what to do; None: somebody can."""
+    if NAME.fullmatch(name):
+        return None
+    return "is not a name", "Write lower-case letters, digits and . _ @ + -, beginning with a letter or digit."
 
 
 def _asked(field: str, question: str, default: str) -> str:

@@ -40,7 +40,7 @@ _HEADER = """\
 """
 _NETWORK = "private"
 _TLS_PORTS = (80, 443)
-_INIT = "run `apollo init` first, see docs/going-live.md"
+_INIT = "run `apollo init --docker-host` first, see docs/going-live.md"
 
 
 def compose(fork: Fork) -> str:

@@ -11,7 +11,7 @@ import pytest
 from dagster_apollo.access.identity.access_file import AccessFile, TokenEntry, digest_of, parse, render, wrapped
 from dagster_apollo.access.identity.access_source import AccessSource, change
 from dagster_apollo.access.identity.passwords import hash_password, is_hash, matches, weakness
-from dagster_apollo.errors import AccessFileError
+from dagster_apollo.errors import AccessFileError, Problem
 from tests.support.guarded_app import access_file, token, user
 
 HASH = hash_password("nine wet otters sing")
@@ -169,3 +169,13 @@ class TestPasswords:
     )  # fmt: skip
     def test_a_weak_one_is_not(self, password: str) -> None:
         assert weakness("ada.lovelace", password) is not None
+
+
+def test_a_change_that_is_refused_leaves_no_new_file_behind(tmp_path: Path) -> None:
+    def refuse(content: AccessFile) -> AccessFile:
+        raise AccessFileError([Problem("ada", "is refused", "Do nothing.")])
+
+    with pytest.raises(AccessFileError):
+        change(tmp_path / "access.yaml", refuse)
+
+    assert not list(tmp_path.iterdir())

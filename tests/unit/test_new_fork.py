@@ -195,3 +195,14 @@ def test_a_plan_that_names_no_service_is_refused(clone: Path, plan: str) -> None
 
     assert code == 1
     assert "SERVICE=PLAN" in told
+
+
+@pytest.mark.parametrize("name", ["Ada", "ada lovelace", ""])
+def test_an_administrator_of_no_such_name_is_refused_before_anything_is_written(clone: Path, name: str) -> None:
+    before = {path.name: path.read_bytes() for path in clone.iterdir() if path.is_file()}
+
+    code, said = run("--yes", "--docker-host", "--administrator", name, "--name", "malt")
+
+    assert code == 1
+    assert "is not a name" in said
+    assert {path.name: path.read_bytes() for path in clone.iterdir() if path.is_file()} == before

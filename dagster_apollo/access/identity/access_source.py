@@ -78,7 +78,13 @@ def change(file: Path, by: Callable[[AccessFile], AccessFile]) -> AccessFile:
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+", encoding="utf-8") as opened:
         fcntl.flock(opened, fcntl.LOCK_EX)
-        after = by(parse(opened.read(), str(file)))
+        text = opened.read()
+        try:
+            after = by(parse(text, str(file)))
+        except Exception:
+            if not text:  # what is refused leaves no new file behind
+                file.unlink()
+            raise
         opened.seek(0)
         opened.write(render(after))
         opened.truncate()

@@ -7,14 +7,19 @@ dictionary that the caller keeps in a signed cookie: two copies of the webserver
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import httpx
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.starlette_client import OAuth
+from authlib.deprecate import AuthlibDeprecationWarning
 from joserfc.errors import JoseError
 from starlette.requests import Request
 from starlette.responses import Response
+
+with warnings.catch_warnings():  # that it will move to another HTTP library is nothing to whoever starts a webserver
+    warnings.simplefilter("ignore", AuthlibDeprecationWarning)
+    from authlib.integrations.starlette_client import OAuth
 
 from dagster_apollo.access.identity.claims import groups_are_left_out, identity_of, label_of
 from dagster_apollo.access.identity.rules import Identity

@@ -13,7 +13,7 @@ from enum import IntEnum
 from dagster_apollo.deploy.image import Image
 from dagster_apollo.deploy.render_api import Clock, RealClock, RenderApi
 from dagster_apollo.deploy.rollout import End, Kind, Limits, Rollout
-from dagster_apollo.deploy.smoke import Health, StatusPage, watch
+from dagster_apollo.deploy.smoke import Health, StatusPage, look_when_settled, watch
 from dagster_apollo.deploy.targets import Target
 from dagster_apollo.errors import DeployError, Problem, RenderError
 
@@ -93,7 +93,8 @@ class Release:
         Raises:
             DeployError: before anything was begun: the API key or the token is refused, Render cannot be reached.
         """
-        before = self._page.look()
+        settle, poll = self._limits.settle_seconds, self._limits.poll_seconds
+        before = look_when_settled(self._page, clock=self._clock, settle_seconds=settle, poll_seconds=poll)
         if before.unheard:
             self._say(f"before: {before.unheard}; nothing is known of what loaded")
         rollouts = [Rollout(self._api, target, self._clock, self._limits, self._say) for target in self._targets]

@@ -157,6 +157,23 @@ def _ill(where: str, what: str, *, was_well: bool) -> Problem:
     return Problem(where, f"{what}; it did not come with this deploy", "See /status.", "warning")
 
 
+def look_when_settled(page: StatusPage, *, clock: Clock, settle_seconds: float, poll_seconds: float) -> Health:
+    """How it is before a deploy; what is red is given that long to pass.
+
+    For a minute after another deploy a location may be asked at the old code host, which is going. Taken for what was
+    broken before, it would excuse whatever this deploy breaks.
+
+    Raises:
+        DeployError: the token is refused.
+    """
+    deadline = clock.now() + settle_seconds
+    while True:
+        health = page.look()
+        if health.ok or health.unheard or clock.now() >= deadline:
+            return health
+        clock.sleep(poll_seconds)
+
+
 def watch(
     page: StatusPage,
     before: Health,

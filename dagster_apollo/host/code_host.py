@@ -30,7 +30,16 @@ from dagster_apollo.host.directory import DEFAULT_PORT, Directory, Location
 from dagster_apollo.host.directory_server import DirectoryServer
 from dagster_apollo.host.role import TENANT_VARIABLE, Release, role_settings, say
 from dagster_apollo.host.tenant_process import Report
-from dagster_apollo.host.walls import Cell, assign, can_be_run_by_others, can_listen, make_folders, send, start
+from dagster_apollo.host.walls import (
+    Cell,
+    assign,
+    can_be_run_by_others,
+    can_listen,
+    forbid_core_dumps,
+    make_folders,
+    send,
+    start,
+)
 from dagster_apollo.settings import Values
 from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
@@ -42,6 +51,8 @@ SERVED_WELL_SECONDS = 60.0
 # So long the other tenants wait for the slowest to be prepared, since two might write the same tables; and from
 # SIGTERM to SIGKILL at the very end.
 REPORT_TIMEOUT_SECONDS = 600.0
+# Far above what any project's tables come to; a tenant must not fill the memory of the process that serves all.
+LARGEST_REPORT_BYTES = 8 << 20
 LAST_GRACE_SECONDS = 5.0
 
 
@@ -171,13 +182,19 @@ class CodeHost:
         assert tenant.report_from is not None  # noqa: S101
         content = os.read(tenant.report_from, 1 << 16)
         tenant.heard += content
-        if content and not tenant.heard.endswith(b"\n"):
+        too_large = len(tenant.heard) > LARGEST_REPORT_BYTES
+        if content and not too_large and not tenant.heard.endswith(b"\n"):
             return
         os.close(tenant.report_from)
         tenant.report_from = None
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # it ended, or said nonsense: it gets no verdict
-            tenant.report = Report.from_json(tenant.heard)
-        tenant.heard = b""
+        heard, tenant.heard = tenant.heard, b""
+        if not too_large:
+            # The tenant's code may have written it: whatever can be wrong with it must not end the host of all others.
+            with contextlib.suppress(Exception):
+                tenant.report = Report.from_json(heard)
+        if heard and tenant.report is None and tenant.process:
+            self.tell(f"{tenant.name}: what it told of itself cannot be read; its process is ended")
+            send(tenant.cell, tenant.process.pid, signal.SIGKILL)
 
     def _give_verdicts(self) -> None:
         """Let those serve that wait to, once it is known which tables everybody writes."""
@@ -296,6 +313,7 @@ def serve(environ: Mapping[str, str], root: Path) -> None:
         say(f"tenants share the user root, who can read all: {sys.executable} is in a folder that is closed to others")
     require_shared_settings(environ)
     os.umask(0o022)
+    forbid_core_dumps()
     places = Places.find(environ, root)
     places = replace(places, tenants_dir=places.tenants_dir.resolve(), state_dir=places.state_dir.resolve())
     names = chosen_names(places.tenants_dir, values.text("TENANTS"))

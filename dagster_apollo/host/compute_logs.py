@@ -32,6 +32,7 @@ from dagster_apollo.host.dagster_internals import (
     PollingComputeLogSubscriptionManager,
 )
 from dagster_apollo.host.instance import database_url
+from dagster_apollo.host.storage import with_limits
 
 UPLOAD_SECONDS = 3
 CHUNK_BYTES = 1 << 20
@@ -51,7 +52,7 @@ class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], 
     """
 
     def __init__(self, url: str, folder: Path, inst_data: ConfigurableClassData | None = None) -> None:
-        self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+        self._engine = _engine(url)
         self._local = LocalComputeLogManager(str(folder))
         self._subscriptions = PollingComputeLogSubscriptionManager(self)
         self._uploading = threading.Lock()
@@ -206,10 +207,14 @@ class InstanceComputeLogs(ComputeLogManager[DagsterInstance], ConfigurableClass)
 
 def remove_old_logs(url: str, days: int) -> int:
     """Remove what was written longer ago than that; how many chunks it was."""
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+    engine = _engine(url)
     age = sqlalchemy.func.now() - sqlalchemy.func.make_interval(0, 0, 0, days)
     with engine.connect() as connection:
         return int(connection.execute(CHUNKS.delete().where(CHUNKS.c.written_at < age)).rowcount)
+
+
+def _engine(url: str) -> sqlalchemy.Engine:
+    return sqlalchemy.create_engine(with_limits(url), poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
 
 
 def _folder() -> Path:

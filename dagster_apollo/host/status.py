@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,9 +25,15 @@ from dagster_apollo.host.instance import database_problems
 from dagster_apollo.host.remote_workspace import CodeHostState, RemoteWorkspace
 from dagster_apollo.host.role import RELEASE_KEY, Release
 from dagster_apollo.host.schedule_lag import Lag, schedule_lags
+from dagster_apollo.host.storage import with_limits
 from dagster_apollo.settings import Values
 
 KEPT_SECONDS = 4.0
+# So long somebody waits for another's reading, and a reading for all that it asks. One that waits for a connection that
+# is dead is left to itself; so many of those there may be.
+PATIENCE_SECONDS = 5.0
+READING_SECONDS = 10.0
+_ABANDONED_READINGS = 4
 _IN_PROGRESS = (
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -135,17 +142,52 @@ class StatusReader:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._context, self._remote, self._release, self._clock = context, remote, release, clock
-        self._url = values.text("DAGSTER_PG_URI")
+        url = values.text("DAGSTER_PG_URI")
+        self._url = with_limits(url) if url else None
         self._stale_seconds = float(values.integer("APOLLO_HEARTBEAT_SECONDS") or 0)
         self._lock = threading.Lock()
         self._last: Status | None = None
+        self._abandoned: list[threading.Thread] = []
 
     def read(self) -> Status:
-        """The last reading, or a new one where that is old. May take seconds: not for an event loop."""
-        with self._lock:
+        """The last reading, or a new one where that is old; red when none comes in time.
+
+        May take up to PATIENCE_SECONDS and READING_SECONDS: not for an event loop.
+        """
+        if not self._lock.acquire(timeout=PATIENCE_SECONDS):
+            return self._without_answer()
+        try:
             if self._last is None or self._clock() - self._last.at > KEPT_SECONDS:
-                self._last = self._take()
+                self._last = self._take_in_time()
             return self._last
+        finally:
+            self._lock.release()
+
+    def _take_in_time(self) -> Status:
+        """Take a reading in a thread of its own, since a read of a dead connection cannot be interrupted."""
+        self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
+        if len(self._abandoned) >= _ABANDONED_READINGS:
+            return self._without_answer()
+        taken: Future[Status] = Future()
+
+        def take() -> None:
+            try:
+                taken.set_result(self._take())
+            except BaseException as error:  # handed to who waits
+                taken.set_exception(error)
+
+        thread = threading.Thread(target=take, name="status", daemon=True)
+        thread.start()
+        if wait([taken], READING_SECONDS).not_done:
+            self._abandoned.append(thread)
+            return self._without_answer()
+        return taken.result()
+
+    def _without_answer(self) -> Status:
+        told = "does not answer"
+        database = {"ok": False, "seconds": None, "error": told}
+        reasons = (Problem("database", told, _DATABASE_REMEDY),)
+        return Status(self._clock(), self._release, database, reasons=reasons)
 
     def _take(self) -> Status:
         at = self._clock()

@@ -17,10 +17,30 @@ from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
+from sqlalchemy import make_url
 
 from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.host.instance import dagster_home
 from dagster_apollo.settings import read
+
+# In seconds, the last in milliseconds. A database whose host vanishes says no goodbye: without these, what waits for
+# its answer does so until the kernel's own limit, which is many minutes.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+CONNECTION_LIMITS = {
+    "connect_timeout": "10",
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
+
+def with_limits(url: str) -> str:
+    """A URL of Postgres with the limits that it does not set itself. It holds the password: never to be shown."""
+    parsed = make_url(url)
+    missing = {name: value for name, value in CONNECTION_LIMITS.items() if name not in parsed.query}
+    return parsed.update_query_dict(missing).render_as_string(hide_password=False)
 
 
 class InstanceStorage(DagsterStorage, ConfigurableClass):
@@ -52,7 +72,7 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         url = read({"DAGSTER_PG_URI": os.environ.get("DAGSTER_PG_URI", "")}).text("DAGSTER_PG_URI")
         if url:
             # Tables are made by `apollo migrate` alone: processes that start together would make them at once.
-            return cls(DagsterPostgresStorage(url, should_autocreate_tables=False), inst_data)
+            return cls(DagsterPostgresStorage(with_limits(url), should_autocreate_tables=False), inst_data)
         # Dagster's own commands, typed in the root with no DAGSTER_HOME, read this too: they see what `make dev` keeps.
         home = dagster_home(os.environ, repository_root())
         return cls(DagsterSqliteStorage.from_local(str(home / "storage")), inst_data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -26,6 +27,8 @@ _FIRST_ID, _IDS = 20_000, 40_000
 # Above the directory's own port. Spread out, so that a tenant that is added moves nobody: a webserver that still knows
 # the last version's ports would find another tenant behind one of them.
 _PORTS = 5_900
+# A tenant may stop the shell that is to signal its processes: nobody waits longer for it.
+_SIGNAL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,11 @@ def _make_folder(cell: Cell) -> Problem | None:
     return None
 
 
+def forbid_core_dumps() -> None:
+    """Let neither this process nor any that it starts leave its memory, and so its secrets, in a file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def start(
     cell: Cell, command: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int]
 ) -> subprocess.Popen[bytes]:
@@ -173,4 +181,7 @@ def send(cell: Cell, session: int, number: signal.Signals) -> None:
         return
     # Root without the capability KILL may not signal another's process; that user may signal all of its own.
     words = ["/bin/sh", "-c", 'kill -s "$0" -- -1', number.name.removeprefix("SIG")]
-    subprocess.run(words, check=False, stderr=subprocess.DEVNULL, cwd="/", env={}, **cell.identity)
+    shell = subprocess.Popen(words, stderr=subprocess.DEVNULL, cwd="/", env={}, **cell.identity)
+    # Not `subprocess.run`: when the time is over that kills the shell, which is not permitted, and waits on.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        shell.wait(_SIGNAL_SECONDS)

@@ -6,7 +6,11 @@ Assembly only. Who comes in is `access/`; which locations there are is `remote_w
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import sys
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +35,10 @@ from dagster_apollo.host.status_routes import status_routes
 
 # What requests in progress are given after SIGTERM; a WebSocket is closed at once.
 SHUTDOWN_SECONDS = 10
+# And what ends the process after that: Python waits for its threads, however long they compute.
+_END_SECONDS = SHUTDOWN_SECONDS + 2
+# A page sends a subscription's text and no more.
+_MAX_WEBSOCKET_BYTES = 1_000_000
 _STATEMENT_TIMEOUT_MS, _POOL_RECYCLE_SECONDS, _MAX_OVERFLOW = 15_000, 3_600, 20
 # How often the UI asks for what is live.
 _LIVE_DATA_MS = 2_000
@@ -90,14 +98,33 @@ def serve(environ: Mapping[str, str], root: Path, *, workspace: Path | None = No
             proxy_headers=False,  # the login knows which proxies are trusted
             server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            ws_max_size=_MAX_WEBSOCKET_BYTES,
         )
-        uvicorn.Server(config).run()
+        _Server(config).run()
     say("the webserver has ended")
 
 
 async def alive(request: Request) -> JSONResponse:
     """`GET /livez`: the loop that serves requests turns. What else is wrong, no restart of this process mends."""
     return JSONResponse({"alive": True})
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, after whose end the process ends too."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Not after run(): what waits for a thread that computes is waited for in there already.
+        timer = threading.Timer(_END_SECONDS, _end)
+        timer.daemon = True
+        timer.start()
+        await super().shutdown(sockets)
+
+
+def _end() -> None:
+    say("the webserver has ended, with requests that were still computing")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class _Interruption:

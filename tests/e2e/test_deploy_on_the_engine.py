@@ -227,6 +227,8 @@ def test_a_deploy_replaces_every_service_and_nobody_notices(story: Story, apollo
 
 
 def test_a_deploy_that_breaks_a_location_is_rolled_back(story: Story, apollo: Apollo) -> None:
+    story.stack.wait_until_it_serves(TENANT)  # the copies of the last deploy may just be going
+
     said = apollo("deploy", "--image", story.images["broken"], "--changed", "tenants", *QUICK, "--smoke-minutes", "0.5")
 
     assert said.code == 4, said.all

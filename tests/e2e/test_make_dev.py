@@ -74,7 +74,7 @@ def test_a_second_one_says_who_holds_the_port_and_what_to_do(fresh: Stack, folde
     assert code == 1
     holders = [process.pid for process in fresh.processes() if f"process {process.pid} " in said]
     assert len(holders) == 1, said
-    assert "dagster-webserver" in said
+    assert "apollo webserver" in said
     assert "choose another port: `PORT=" in said
     assert "Traceback" not in said
 

@@ -6,6 +6,7 @@ a test that failed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -33,10 +34,9 @@ from dagster_apollo.access.identity.access_file import (
     utc_now,
 )
 from dagster_apollo.access.identity.passwords import hash_password
-from dagster_apollo.host.walls import can_be_run_by_others
-from tests.support.parts import MissingPart
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
+from tests.support.root import Root
 from tests.support.stack import BIN, REPOSITORY
 from tests.support.webserver import Webserver, wait_until
 
@@ -55,6 +55,7 @@ class Roles:
         ports: of the webserver and of the code host's directory.
         running: by role.
         tokens: an administrator's and a viewer's who is confined to `alpha`.
+        root: who starts and ends the code host, where it is not this user.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Roles:
     ports: Mapping[str, int] = field(default_factory=lambda: {"webserver": free_port(), "code": _code_port()})
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     tokens: Mapping[str, str] = field(default_factory=lambda: {"all": new_token(), "alpha": new_token()}, repr=False)
+    root: Root = field(default=Root(()))
 
     @property
     def tenants_dir(self) -> Path:
@@ -91,7 +93,7 @@ class Roles:
         return {**common, **by_role.get(role, {}), **more}
 
     def start(self, role: str, *words: str, prefix: Sequence[str] = (), **more: str) -> subprocess.Popen[bytes]:
-        """Start a role."""
+        """Start a role; with a prefix, as what that makes of it."""
         with (self.folder / f"{role}.log").open("ab") as log:
             self.running[role] = subprocess.Popen(
                 [*prefix, str(BIN / "apollo"), role, *words],
@@ -116,9 +118,16 @@ class Roles:
 
     def stop(self, role: str, number: int = signal.SIGTERM, timeout_seconds: float = 90.0) -> int:
         """Signal a role, as a platform does; its exit code."""
-        process = self.running.pop(role)
-        process.send_signal(number)
-        return process.wait(timeout_seconds)
+        if self.running[role].poll() is None:
+            self._signal(number, self.process(role))
+        return self.running.pop(role).wait(timeout_seconds)
+
+    def process(self, role: str) -> psutil.Process:
+        """A role's own process, below what made it root's."""
+        found = psutil.Process(self.running[role].pid)
+        while found.name() == "sudo":
+            found = found.children()[0]
+        return found
 
     def said(self, role: str) -> str:
         """All that a role has printed."""
@@ -182,13 +191,19 @@ class Roles:
     def kill(self) -> None:
         """Leave nothing behind, whatever the test did."""
         for process in self.running.values():
-            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.kill()
+            if process.poll() is None:
+                first = psutil.Process(process.pid)
+                for each in (first, *first.children(recursive=True)):
+                    self._signal(signal.SIGKILL, each)
             process.wait()
-            for child in children:
-                if child.is_running():
-                    child.kill()
         self.running.clear()
+
+    def _signal(self, number: int, process: psutil.Process) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if os.getuid() in (0, process.uids().real):
+                process.send_signal(number)
+            else:
+                self.root.run("kill", f"-{int(number)}", str(process.pid))
 
     def _settled(self, names: set[str]) -> bool:
         locations = self.status().get("locations", {})
@@ -212,37 +227,14 @@ class Roles:
 
 
 @contextmanager
-def roles_of(folder: Path, postgres: Postgres) -> Iterator[Roles]:
+def roles_of(folder: Path, postgres: Postgres, root: Root | None = None) -> Iterator[Roles]:
     """Roles that are gone afterwards."""
     folder.chmod(0o755)  # tenants' users pass through it
-    roles = Roles(folder, postgres)
+    roles = Roles(folder, postgres, root=root or Root(()))
     try:
         yield roles
     finally:
         roles.kill()
-
-
-def as_root() -> list[str]:
-    """What a command is started with so that it is root as the code host is: with SETUID, SETGID and nothing else, in
-    a Python that any user may run.
-
-    Raises:
-        MissingPart: when this user is not root.
-    """
-    if os.geteuid() != 0:
-        raise MissingPart("no root: walls between tenants need a process that may become another user")
-    narrow = ["setpriv", "--bounding-set=-all,+setgid,+setuid", "--no-new-privs"]
-    interpreter = Path(sys.executable).resolve()
-    if can_be_run_by_others(interpreter):
-        return narrow
-    # A Python in root's own home is closed to others. In a mount namespace of its own that home holds it alone, open.
-    home, version = Path("/").joinpath(*interpreter.parts[1:2]), interpreter.parents[1]
-    script = (
-        f"set -e; mkdir -p /tmp/apollo-python-$$; mount --bind {version} /tmp/apollo-python-$$;"
-        f"mount -t tmpfs -o mode=755 none {home}; mkdir -p {version}; mount --move /tmp/apollo-python-$$ {version};"
-        'rmdir /tmp/apollo-python-$$; exec "$@"'
-    )
-    return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script, "sh", *narrow]
 
 
 def _code_port() -> int:

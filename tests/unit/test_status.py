@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dagster_apollo.errors import Problem
+from dagster_apollo.host import status
 from dagster_apollo.host.role import Release
 from dagster_apollo.host.schedule_lag import Lag
-from dagster_apollo.host.status import LocationStatus, Status
+from dagster_apollo.host.status import KEPT_SECONDS, LocationStatus, Status, StatusReader
 from dagster_apollo.host.status_routes import prometheus
+from dagster_apollo.settings import read
+from tests.support.webserver import wait_until
 
 READING = Status(
     at=1_000_000.0,
@@ -89,3 +98,52 @@ def test_prometheus_is_told_every_number() -> None:
     assert told["apollo_runs", "QUEUED"] == 4
     assert told["apollo_runs_ended_in_a_day", "FAILURE"] == 1
     assert told["apollo_queue_oldest_seconds",] == 12.5
+
+
+class TestAReadingThatDoesNotEnd:
+    """A database that vanished answers nothing, and the status is asked for just then."""
+
+    @pytest.fixture
+    def reader(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+        monkeypatch.setattr(status, "PATIENCE_SECONDS", 0.05)
+        monkeypatch.setattr(status, "READING_SECONDS", 0.2)
+        reader = Reader()
+        yield reader
+        reader.back.set()
+
+    def test_is_red_and_names_the_database(self, reader: Reader) -> None:
+        reading = reader.read()
+
+        assert not reading.ok
+        assert [(reason.where, reason.what) for reason in reading.reasons] == [("database", "does not answer")]
+        assert metrics(reading)["apollo_database_up",] == 0
+
+    def test_is_not_waited_for_by_others_either(self, reader: Reader) -> None:
+        with ThreadPoolExecutor(8) as many:
+            assert [reading.ok for reading in many.map(lambda _: reader.read(), range(8))] == [False] * 8
+
+    def test_is_forgotten_once_the_database_is_back(self, reader: Reader) -> None:
+        for _ in range(10):
+            assert not reader.read().ok
+            reader.now += KEPT_SECONDS + 1
+        assert reader.begun < 10  # those that wait for a dead connection do not pile up
+        reader.back.set()
+        wait_until(lambda: reader.read().ok, "it is green again", 20)
+
+
+class Reader(StatusReader):
+    """A reader whose readings wait for the database."""
+
+    def __init__(self) -> None:
+        self.now, self.begun, self.back = 1.0, 0, threading.Event()
+        nothing: Any = None
+        super().__init__(nothing, None, read({}), READING.webserver, self._tick)
+
+    def _tick(self) -> float:
+        self.now += KEPT_SECONDS + 1
+        return self.now
+
+    def _take(self) -> Status:
+        self.begun += 1
+        self.back.wait()
+        return Status(self.now, READING.webserver, {"ok": True, "seconds": 0.0, "error": None})

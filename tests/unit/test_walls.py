@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from dagster_apollo.errors import HostError
-from dagster_apollo.host.walls import Cell, assign, make_folders
+from dagster_apollo.host.walls import Cell, assign, make_folders, send
 
 STATE = Path("/state")
 
@@ -57,3 +59,22 @@ def test_folders_are_closed_to_others_also_where_nobody_has_a_user(tmp_path: Pat
     assert make_folders(made, tmp_path / "state") == {}
     assert [oct(cell.folder.stat().st_mode & 0o777) for cell in made] == ["0o700", "0o700"]
     assert make_folders(made, tmp_path / "state") == {}
+
+
+def test_a_shell_that_a_tenant_stops_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def stopped(words: list[str], **more: object) -> subprocess.Popen[bytes]:
+        """Where the shell would be, a process that stops itself: signals to `-1` are not for a test."""
+        assert words[0] == "/bin/sh"
+        more = {name: value for name, value in more.items() if name not in ("user", "group", "extra_groups")}
+        started.append(real(["/bin/sh", "-c", "kill -s STOP $$"], **more))  # type: ignore[call-overload]
+        return started[-1]
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", stopped)
+    send(Cell("alpha", 20_000, 4001, tmp_path), 0, signal.SIGTERM)
+
+    assert started[0].poll() is None
+    started[0].kill()
+    started[0].wait()

@@ -94,7 +94,9 @@ class LoginMiddleware:
                 if scope["method"] not in SAFE_METHODS and self._asks_from_elsewhere(scope, strict=True):
                     await self._refuse(scope, receive, send, _forbidden(scope))
                 else:
-                    await self._router(scope, receive, send)
+                    # Without Dagster's application in it, the router answers a wrong method itself: nothing that
+                    # would catch its exception stands around it.
+                    await self._router({key: scope[key] for key in scope if key != "app"}, receive, send)
                 return
         try:
             known = await self._identifier.known(HTTPConnection(scope), cookie_name(SESSION, is_https=is_https))

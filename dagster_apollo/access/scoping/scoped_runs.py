@@ -29,6 +29,9 @@ from dagster_apollo.access.scoping.scope import NOTHING, Refused, Scope, run_loc
 _BACKFILLS_AT_ONCE = 200
 # The switch of the automation daemon, the one cursor that the UI shows.
 _PUBLIC_CURSORS = {"ASSET_DAEMON_PAUSED"}
+# By these tags a run is shown as part of another run's line, or of a backfill, whatever else it says of itself.
+RUN_LINE_TAGS = ("dagster/parent_run_id", "dagster/root_run_id")
+BACKFILL_TAG = "dagster/backfill"
 
 
 def own_runs(scope: Scope, filters: RunsFilter | None) -> RunsFilter:
@@ -105,10 +108,29 @@ def _add_run(scope: Scope, call: Call, arguments: Arguments) -> Any:
     origin = run.remote_job_origin
     if label and (origin is None or label != origin.repository_origin.get_label()):
         raise Refused("a run tagged as another location's")
-    for parent in filter(None, (run.parent_run_id, run.root_run_id)):
-        if not scope.sees_run(parent):
-            raise Refused("a run that continues one of another location")
+    _require_line(scope, call.__self__, run)  # type: ignore[attr-defined]
     return call(**arguments)
+
+
+def _require_line(scope: Scope, storage: RunStorage, run: DagsterRun) -> None:
+    """Let a run continue only what its user operates: it becomes part of that one's history."""
+    tags = run.tags or {}
+    line = {run.parent_run_id, run.root_run_id, *(tags.get(tag) for tag in RUN_LINE_TAGS)}
+    for run_id in filter(None, line):
+        # What is not there, as a root that was deleted, is nobody's: who sees everything may still name it.
+        if scope.confined or storage.has_run(run_id):
+            scope.require_run(run_id)
+    if not (backfill_id := tags.get(BACKFILL_TAG)):
+        return
+    # One's own run may be executed again, also where its backfill had runs of others.
+    parents = storage.get_runs(RunsFilter(run_ids=[run.parent_run_id]), limit=1) if run.parent_run_id else ()
+    if any((parent.tags or {}).get(BACKFILL_TAG) == backfill_id for parent in parents):
+        return
+    backfill = storage.get_backfill(backfill_id)
+    if backfill:
+        scope.require_backfill(backfill)
+    elif scope.confined:
+        raise Refused("changing this backfill")
 
 
 def _add_run_tags(scope: Scope, call: Call, arguments: Arguments) -> Any:

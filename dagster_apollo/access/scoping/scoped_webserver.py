@@ -24,6 +24,7 @@ from starlette.routing import BaseRoute
 
 from dagster_apollo.access.scoping.dagster_internals import DagsterWebserver
 from dagster_apollo.access.scoping.mutation_targets import Outcome, Targets, add_made, outcome_of, targets_of
+from dagster_apollo.access.scoping.query_limits import BodyLimit, excess_of
 from dagster_apollo.access.scoping.reviewed import Audience, audience_of
 from dagster_apollo.access.scoping.route_guards import RequireUser, reviewed_route
 from dagster_apollo.access.scoping.scope import Refused
@@ -77,6 +78,7 @@ class ScopedWebserver(DagsterWebserver):
 
     def build_middleware(self) -> list[Middleware]:
         return [
+            Middleware(BodyLimit),
             *self._outer_middleware,
             Middleware(RequireUser, public=self._public_routes),
             *super().build_middleware(),
@@ -219,12 +221,22 @@ class ScopedWebserver(DagsterWebserver):
     async def gen_graphql_response(
         self, request_context: Any, query: str, variables: dict[str, Any] | None, operation_name: str | None
     ) -> JSONResponse:
+        if excess := excess_of(query):
+            return JSONResponse({"data": None, "errors": [excess.formatted]}, 400)
         token = _asking.set(request_context.user)
         try:
             answer: JSONResponse = await super().gen_graphql_response(request_context, query, variables, operation_name)
             return answer
         finally:
             _asking.reset(token)
+
+    async def execute_graphql_subscription(  # type: ignore[override]  # all is given by name
+        self, *, query: str, **asked: Any
+    ) -> Any:
+        """What a WebSocket starts: a query too, since Dagster's endpoint does not tell them apart."""
+        if excess := excess_of(query):
+            return None, excess.formatted
+        return await super().execute_graphql_subscription(query=query, **asked)
 
     def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
         """Without the stack for who is not shown everything: it quotes what code had in its hands."""

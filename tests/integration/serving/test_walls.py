@@ -5,15 +5,14 @@ Started as the code host is in its container: root, with SETUID and SETGID and n
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.postgres import Postgres
-from tests.support.roles import Roles, as_root, roles_of
+from tests.support.roles import Roles, roles_of
+from tests.support.root import Root
 from tests.support.tenants import write_tenant
 
 pytestmark = pytest.mark.slow
@@ -34,25 +33,30 @@ PROGRAMS = {
 
 @pytest.fixture(scope="module")
 def roles(module_folder: Path, postgres: Postgres) -> Iterator[Roles]:
-    prefix = as_root()
-    with roles_of(module_folder, postgres) as made:
-        for name in ("alpha", "beta"):
+    root = Root.here()
+    with roles_of(module_folder, postgres, root) as made:
+        for name in ("alpha", "beta", "gamma"):
             write_tenant(made.tenants_dir, name, {"first.sql": "select 1 as id"})
-        write_tenant(made.tenants_dir, "gamma", {"first.sql": "select 1 as id"})
-        taken = Path(made.environ("code")["APOLLO_STATE_DIR"]) / "tenants" / "gamma"
-        taken.mkdir(parents=True)  # as this user, not as gamma's
         secrets = {"ALPHA__API_TOKEN": "secret-of-alpha", "BETA__API_TOKEN": "secret-of-beta"}
         # As a `.env` of a Docker host may hold them, which the code host is given whole.
         secrets |= {"APOLLO_SESSION_SECRET": "secret-of-webserver", "RENDER_API_KEY": "secret-of-deploys"}
         made.start("migrate")
         assert made.running.pop("migrate").wait(60) == 0
-        made.start("code", prefix=prefix, **secrets)
-        made.wait_until(lambda: made.get("/locations", "code")[1].count('"ready": true') == 3, "all are served")
-        yield made
+        # Without its other rights root writes into its own folders alone. Of these one is in gamma's place.
+        own = made.environ("code")
+        home, state = own["DAGSTER_HOME"], own["APOLLO_STATE_DIR"]
+        root.do("mkdir", "-p", home, f"{state}/tenants/gamma")
+        try:
+            made.start("code", prefix=root.like_the_code_host(), **secrets)
+            made.wait_until(lambda: made.get("/locations", "code")[1].count('"ready": true') == 3, "all are served")
+            yield made
+        finally:
+            made.kill()
+            root.do("rm", "-r", home, state)
 
 
 def test_the_code_host_has_the_two_capabilities_and_no_other(roles: Roles) -> None:
-    status = Path(f"/proc/{roles.running['code'].pid}/status").read_text()
+    status = Path(f"/proc/{roles.process('code').pid}/status").read_text()
 
     lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == 0xC0  # SETGID and SETUID
@@ -72,7 +76,8 @@ def test_each_tenant_is_a_user_without_rights(roles: Roles) -> None:
 
 
 def test_a_process_knows_its_own_secret_and_no_others(roles: Roles) -> None:
-    own = roles.tenant_process("alpha").environ()
+    environ = roles.root.do("cat", f"/proc/{roles.tenant_process('alpha').pid}/environ")
+    own = dict(line.split("=", 1) for line in environ.split("\0") if line)
 
     assert own["ALPHA__API_TOKEN"] == own["API_TOKEN"] == "secret-of-alpha"
     told = "".join(own.values())
@@ -84,13 +89,9 @@ def test_a_process_knows_its_own_secret_and_no_others(roles: Roles) -> None:
 def test_a_tenant_cannot_have(roles: Roles, what: str) -> None:
     own, neighbour = (roles.tenant_process(name) for name in ("alpha", "beta"))
     folder = Path(roles.environ("code")["APOLLO_STATE_DIR"]) / "tenants" / "beta"
-    command = PROGRAMS[what].format(neighbour=neighbour.pid, host=roles.running["code"].pid, folder=folder)
-    user = own.uids().effective
+    command = PROGRAMS[what].format(neighbour=neighbour.pid, host=roles.process("code").pid, folder=folder)
 
-    ended = subprocess.run(
-        ["/bin/sh", "-c", command], user=user, group=user, extra_groups=[], cwd="/", capture_output=True, text=True,
-        check=False, env={"PATH": os.environ["PATH"]},
-    )  # fmt: skip
+    ended = roles.root.run("/bin/sh", "-c", command, user=own.uids().effective)
 
     assert ended.returncode != 0
     assert "ermi" in ended.stderr, ended.stderr  # "Permission denied", "Operation not permitted"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from dagster_apollo.access.identity.access_file import AccessFile, UserEntry, render
+from dagster_apollo.access.identity.ended_sessions import EndedSessions, StoreUnavailableError
 from dagster_apollo.access.identity.passwords import hash_password
 from dagster_apollo.access.identity.sessions import IDLE_SECONDS, LIFETIME_SECONDS
 from tests.support.guarded_app import (
@@ -25,6 +29,7 @@ from tests.support.guarded_app import (
     user,
 )
 from tests.support.postgres import Postgres
+from tests.support.silent_proxy import silent_proxy
 from tests.support.webserver import wait_until
 
 
@@ -93,6 +98,40 @@ def test_without_the_database_nobody_passes_as_logged_in(folder: Path) -> None:
         assert "nothing" not in answer.text
         assert it.get("/login").status_code == 200
         assert it.get("/livez").status_code == 200
+
+
+def test_a_database_that_falls_silent_is_answered_for_and_used_again_once_it_is_back(
+    folder: Path, postgres: Postgres
+) -> None:
+    with silent_proxy(postgres.port) as proxy:
+        environ = settings_in(folder, access_file(), DAGSTER_PG_URI=replace(postgres, port=proxy.port).url())
+        with running(environ, folder) as app, app.logged_in() as client:
+            assert client.get("/whoami").status_code == 200
+            proxy.fall_silent()
+            # A look that was just taken holds for a moment. An answer that takes 30 seconds fails in the client.
+            wait_until(lambda: client.get("/whoami").status_code == 503, "the silence is noticed", 60)
+            with ThreadPoolExecutor(8) as many:
+                answers = list(many.map(lambda _: client.get("/whoami"), range(8)))
+            assert [(answer.status_code, answer.headers["Retry-After"]) for answer in answers] == [(503, "5")] * 8
+            assert app.client().get("/livez").status_code == 200
+
+            proxy.forward()
+            wait_until(lambda: client.get("/whoami").status_code == 200, "the database is used again", 60)
+
+
+def test_a_logout_while_the_database_is_silent_is_not_waited_for_without_end(folder: Path, postgres: Postgres) -> None:
+    with silent_proxy(postgres.port) as proxy:
+        ended = EndedSessions(f"postgresql+psycopg2{replace(postgres, port=proxy.port).url()[len('postgresql') :]}")
+        ended.refresh()
+        proxy.fall_silent()
+        with pytest.raises(StoreUnavailableError):
+            ended.end("of-a-logout", time.time() + 60)
+        assert "of-a-logout" in ended
+
+        proxy.forward()
+        ended.end("of-another", time.time() + 60)
+        assert ("of-another",) in postgres.rows("select session_id from apollo_ended_sessions")
+        ended.close()
 
 
 class TestTheAccessFile:

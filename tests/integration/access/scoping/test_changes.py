@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from dagster import AssetKey
+from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG
 from graphql import is_required_argument
 
+from dagster_apollo.access.scoping.scoped_runs import BACKFILL_TAG, RUN_LINE_TAGS
 from tests.support.graphql_walk import SCHEMA
 from tests.support.scoped_mutations import mutations_of, send, state_of
 from tests.support.scoped_past import launch
@@ -183,6 +185,72 @@ def test_a_run_does_not_continue_one_that_is_hidden(world: World) -> None:
 
     assert "run" not in answer, answer
     assert world.instance.get_runs_count() == before
+
+
+@pytest.mark.parametrize("tag", ["dagster/parent_run_id", "dagster/root_run_id", "dagster/backfill"])
+@pytest.mark.parametrize("user", ["confined-operator", "operator-of-alpaca"])
+def test_a_run_does_not_name_itself_part_of_what_is_not_theirs_by_a_tag(world: World, user: str, tag: str) -> None:
+    before = world.instance.get_runs_count()
+    theirs = world.past[ZEBRA]
+    named = theirs.backfills["assets"] if tag == BACKFILL_TAG else theirs.runs["nightly"]
+
+    answer = launch(world, user, {"selector": selector(ALPACA, jobName="nightly")}, {tag: named})
+
+    assert "run" not in answer, answer
+    assert world.instance.get_runs_count() == before
+
+
+@pytest.mark.parametrize("field", ["parentRunId", "rootRunId"])
+def test_a_run_does_not_continue_one_that_is_seen_and_not_operated(world: World, field: str) -> None:
+    before = world.instance.get_runs_count()
+    own, theirs = world.past[ALPACA].runs["nightly"], world.past[ZEBRA].runs["nightly"]
+    line = {"parentRunId": own, "rootRunId": own, field: theirs}
+
+    answer = launch(world, "operator-of-alpaca", {"selector": selector(ALPACA, jobName="nightly")}, **line)
+
+    assert "run" not in answer, answer
+    assert world.instance.get_runs_count() == before
+
+
+@pytest.mark.parametrize("user", ["confined-operator", "operator-of-alpaca", "operator-of-all", "administrator"])
+def test_an_operator_executes_a_run_of_theirs_again(world: World, user: str) -> None:
+    parent = world.past[ALPACA].runs["assets"]
+    question = """mutation($p: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $p) {
+        __typename ... on LaunchRunSuccess { run { runId parentRunId } } ... on Error { message } } }"""
+
+    answer = world.ask(user, question, p={"parentRunId": parent, "strategy": "ALL_STEPS"})
+
+    run = answer["data"]["launchRunReexecution"]["run"]
+    assert run["parentRunId"] == parent
+    remove(world, run["runId"])
+
+
+def test_a_run_of_theirs_in_a_backfill_that_others_have_a_part_in_is_executed_again(world: World) -> None:
+    backfill = world.past[ZEBRA].backfills["assets"]
+    params = {"selector": selector(ALPACA, jobName="nightly"), "runConfigData": CONFIGURED}
+    first = launch(world, "administrator", params, {BACKFILL_TAG: backfill})["run"]["runId"]
+
+    again = launch(world, "operator-of-alpaca", params, {BACKFILL_TAG: backfill}, parentRunId=first, rootRunId=first)
+
+    assert "run" in again, again
+    for run_id in (again["run"]["runId"], first):
+        remove(world, run_id)
+
+
+def test_the_tags_that_place_a_run_are_named_as_dagster_names_them() -> None:
+    assert RUN_LINE_TAGS == (PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG)
+    assert BACKFILL_TAG == BACKFILL_ID_TAG
+
+
+CONFIGURED = {"ops": {"step": {"config": {"word": "said"}}}}
+
+
+def remove(world: World, run_id: str) -> None:
+    """Leave the world as it was."""
+    policy = "terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY"
+    stop = f"mutation($r: String!) {{ terminateRun(runId: $r, {policy}) {{ __typename }} }}"
+    world.ask("administrator", stop, r=run_id)
+    world.ask("administrator", "mutation($r: String!) { deleteRun(runId: $r) { __typename } }", r=run_id)
 
 
 def test_the_audit_never_holds_what_a_run_was_configured_with(world: World) -> None:

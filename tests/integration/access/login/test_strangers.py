@@ -121,6 +121,14 @@ def test_no_header_gets_around_it(stranger: httpx.Client, headers: dict[str, str
     assert stranger.get("/graphql", headers=headers).status_code == 401
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT"])
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_a_method_that_the_login_does_not_know_is_refused_plainly(
+    stranger: httpx.Client, path: str, method: str
+) -> None:
+    assert stranger.request(method, path).status_code in (403, 405)
+
+
 @pytest.mark.parametrize("path", ["/graphql", "/", "/login", "/livez", "/anything"])
 @pytest.mark.parametrize("header", ["", "apollo_wrong"])
 def test_no_websocket_is_opened_for_a_stranger(webserver: tuple[str, list[BaseRoute]], path: str, header: str) -> None:

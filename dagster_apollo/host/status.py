@@ -31,8 +31,8 @@ from dagster_apollo.settings import Values
 KEPT_SECONDS = 4.0
 # So long somebody waits for another's reading, and a reading for all that it asks. One that waits for a connection that
 # is dead is left to itself; so many of those there may be.
-PATIENCE_SECONDS = 5.0
-READING_SECONDS = 10.0
+PATIENCE_SECONDS = 15.0
+READING_SECONDS = 15.0
 _ABANDONED_READINGS = 4
 _IN_PROGRESS = (
     DagsterRunStatus.QUEUED,

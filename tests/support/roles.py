@@ -175,10 +175,10 @@ class Roles:
                 return process
         raise AssertionError(f"nothing serves {tenant}:\n{self.said('code')[-2000:]}")
 
-    def wait_until(self, holds: Callable[[], object], what: str) -> None:
+    def wait_until(self, holds: Callable[[], object], what: str, seconds: float = START_TIMEOUT_SECONDS) -> None:
         """Wait for something that the roles do; with what they said when it does not happen."""
         try:
-            wait_until(holds, what, START_TIMEOUT_SECONDS)
+            wait_until(holds, what, seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.logs}") from None
 

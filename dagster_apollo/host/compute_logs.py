@@ -32,7 +32,7 @@ from dagster_apollo.host.dagster_internals import (
     PollingComputeLogSubscriptionManager,
 )
 from dagster_apollo.host.instance import database_url
-from dagster_apollo.host.storage import with_limits
+from dagster_apollo.silent_database import with_limits
 
 UPLOAD_SECONDS = 3
 CHUNK_BYTES = 1 << 20

@@ -25,8 +25,8 @@ from dagster_apollo.host.instance import database_problems
 from dagster_apollo.host.remote_workspace import CodeHostState, RemoteWorkspace
 from dagster_apollo.host.role import RELEASE_KEY, Release
 from dagster_apollo.host.schedule_lag import Lag, schedule_lags
-from dagster_apollo.host.storage import with_limits
 from dagster_apollo.settings import Values
+from dagster_apollo.silent_database import ask, with_limits
 
 KEPT_SECONDS = 4.0
 # So long somebody waits for another's reading, and a reading for all that it asks. One that waits for a connection that
@@ -147,7 +147,7 @@ class StatusReader:
         self._stale_seconds = float(values.integer("APOLLO_HEARTBEAT_SECONDS") or 0)
         self._lock = threading.Lock()
         self._last: Status | None = None
-        self._abandoned: list[threading.Thread] = []
+        self._abandoned: list[Future[Status]] = []
 
     def read(self) -> Status:
         """The last reading, or a new one where that is old; red when none comes in time.
@@ -164,24 +164,14 @@ class StatusReader:
             self._lock.release()
 
     def _take_in_time(self) -> Status:
-        """Take a reading in a thread of its own, since a read of a dead connection cannot be interrupted."""
-        self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
+        self._abandoned = [reading for reading in self._abandoned if not reading.done()]
         if len(self._abandoned) >= _ABANDONED_READINGS:
             return self._without_answer()
-        taken: Future[Status] = Future()
-
-        def take() -> None:
-            try:
-                taken.set_result(self._take())
-            except BaseException as error:  # handed to who waits
-                taken.set_exception(error)
-
-        thread = threading.Thread(target=take, name="status", daemon=True)
-        thread.start()
-        if wait([taken], READING_SECONDS).not_done:
-            self._abandoned.append(thread)
+        reading = ask(self._take, "status")
+        if wait([reading], READING_SECONDS).not_done:
+            self._abandoned.append(reading)
             return self._without_answer()
-        return taken.result()
+        return reading.result()
 
     def _without_answer(self) -> Status:
         told = "does not answer"

@@ -17,30 +17,11 @@ from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
-from sqlalchemy import make_url
 
 from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.host.instance import dagster_home
 from dagster_apollo.settings import read
-
-# In seconds, the last in milliseconds. A database whose host vanishes says no goodbye: without these, what waits for
-# its answer does so until the kernel's own limit, which is many minutes.
-# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-CONNECTION_LIMITS = {
-    "connect_timeout": "10",
-    "keepalives": "1",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
-
-
-def with_limits(url: str) -> str:
-    """A URL of Postgres with the limits that it does not set itself. It holds the password: never to be shown."""
-    parsed = make_url(url)
-    missing = {name: value for name, value in CONNECTION_LIMITS.items() if name not in parsed.query}
-    return parsed.update_query_dict(missing).render_as_string(hide_password=False)
+from dagster_apollo.silent_database import with_limits
 
 
 class InstanceStorage(DagsterStorage, ConfigurableClass):

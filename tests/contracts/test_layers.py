@@ -13,7 +13,7 @@ from tests.support.package_source import PACKAGE, Module, modules_of
 
 # From the ground up; rooms of one line stand beside each other. A module belongs to the longest name that fits.
 ROOMS = (
-    ("errors", "plans"),
+    ("errors", "plans", "silent_database"),
     ("settings", "fork"),
     ("environment", "tenant", "topology"),
     ("warehouse", "execution"),
@@ -29,8 +29,8 @@ ROOMS = (
 )
 BESIDE = {("warehouse", "execution"), ("execution", "warehouse"), ("doctor", "new_tenant"), ("new_tenant", "doctor")}
 WITHOUT_DAGSTER = (
-    "errors", "plans", "settings", "fork", "environment", "tenant", "topology", "warehouse", "execution", "projections",
-    "deploy", "new_tenant",
+    "errors", "plans", "silent_database", "settings", "fork", "environment", "tenant", "topology", "warehouse",
+    "execution", "projections", "deploy", "new_tenant",
 )  # fmt: skip
 MODULES = modules_of()
 

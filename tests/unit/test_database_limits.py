@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg2.extensions import parse_dsn
 from sqlalchemy import make_url
 
-from dagster_apollo.host.storage import CONNECTION_LIMITS, with_limits
+from dagster_apollo.silent_database import CONNECTION_LIMITS, with_limits
 
 URL = "postgresql+psycopg2://dagster:s3cr%40t%2F%25word@db:5433/name"
 

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
 from contextlib import contextmanager
 from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
+from dagster_apollo.silent_database import ask, missing_limits
+
 REFRESH_SECONDS = 2.0
 # So long the database may take to answer, and so long somebody waits for another's look into it.
 ANSWER_SECONDS = 5.0
-# In seconds, the last in milliseconds: a connection is given up whose other end has vanished without a word.
-# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-_CONNECTION_LIMITS: dict[str, int | str] = {
-    "connect_timeout": 5,
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-    "options": "-c statement_timeout=5000",
-}
 _TABLE = sa.Table(
     "apollo_ended_sessions",
     sa.MetaData(),
@@ -102,9 +93,9 @@ class EndedSessions:
         self._engine.dispose()
 
     def _new_engine(self) -> sa.Engine:
-        arguments: dict[str, int | str] = {"timeout": 5}
+        arguments: Mapping[str, int | str] = {"timeout": 5}
         if self._url.get_backend_name() == "postgresql":
-            arguments = {name: value for name, value in _CONNECTION_LIMITS.items() if name not in self._url.query}
+            arguments = missing_limits(self._url, connect_timeout="5", options="-c statement_timeout=5000")
         # One connection, kept: a new one for each look would be what an idle stack does most.
         return sa.create_engine(
             self._url, connect_args=arguments, pool_size=1, max_overflow=0, pool_timeout=5, pool_pre_ping=True
@@ -125,17 +116,9 @@ class EndedSessions:
             self._lock.release()
 
     def _in_time(self, task: Callable[[sa.Engine], _Answer]) -> _Answer:
-        """What the database answers, asked in a thread of its own: nothing interrupts a read of a dead connection."""
-        answer: Future[_Answer] = Future()
+        """What the database answers, unless it takes too long."""
         engine = self._engine
-
-        def ask() -> None:
-            try:
-                answer.set_result(task(engine))
-            except BaseException as error:  # handed to who waits
-                answer.set_exception(error)
-
-        threading.Thread(target=ask, name="ended-sessions", daemon=True).start()
+        answer = ask(lambda: task(engine), "ended-sessions")
         if wait([answer], ANSWER_SECONDS).not_done:
             self._silences += 1
             # Its one connection may be dead for long; the thread ends when the connection's own limits do.

@@ -49,10 +49,13 @@ image: $(STAMP)  ## Build the image; its id goes to dist/image.id
 	@mkdir -p dist && docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag dagster-apollo:built .
 	@docker image inspect --format '{{.Id}}' dagster-apollo:built > $(IMAGE_ID)
 
+images: $(STAMP)  ## Build the images that tenants run in, of the Dockerfiles in their folders (IMAGES_ARGS="a b" for some)
+	@scripts/make_images.sh $(IMAGES_ARGS)
+
 image-archive:  ## Write the built image into dist/image.tar
 	@docker save --output dist/image.tar "$$(<$(IMAGE_ID))"
 
-test-parts: $(STAMP) $(SNOWFLAKE_STAMP)  ## Install what tests need: a browser, container engine, OpenID provider, workflow runner
+test-parts: $(STAMP) $(SNOWFLAKE_STAMP)  ## Install what tests need: a browser, container engine, S3 server, OpenID provider, ...
 	@scripts/install_test_parts.sh
 
 test: test-parts  ## Install what the tests need and run every one
@@ -83,8 +86,11 @@ lock: $(STAMP)  ## Resolve the dependencies anew into the lock files
 generated: $(STAMP)  ## Write anew what follows from declarations: render.yaml, compose.yaml, .env.example, tables in docs/
 	@$(BIN)/python -m dagster_apollo.projections.reference
 
+graphs: $(STAMP)  ## Draw the tenants' graphs anew
+	@$(BIN)/python scripts/draw_graph.py
+
 clean:  ## Remove what this machine keeps: manifests, DuckDB files, logs (asks first)
 	@read -r -p "Remove .apollo with every local table in it? [y/N] " answer && [[ $$answer == y ]] && rm -rf .apollo || echo "nothing removed"
 
-.PHONY: help setup dev snowflake up down deploy image image-archive test-parts test test-image test-infra check-generated \
-	check-workflows lint propose-lock lock generated clean
+.PHONY: help setup dev snowflake up down deploy image images image-archive test-parts test test-image test-infra check-generated \
+	check-workflows lint propose-lock lock generated graphs clean

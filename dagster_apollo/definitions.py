@@ -17,21 +17,37 @@ from typing import Any
 import dagster as dg
 
 from dagster_apollo import environment
+from dagster_apollo.commands import TenantCommands
 from dagster_apollo.dbt.assets import dbt_assets, unique_id
+from dagster_apollo.dbt.automation import automation_sensor
+from dagster_apollo.dbt.exclusion import without_excluded
+from dagster_apollo.dbt.partitions import partitioned_nodes
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.relations import schema_problems
 from dagster_apollo.dbt.sources import freshness_checks, remaining_tests, source_specs
 from dagster_apollo.dbt.translation import TenantTranslator, one_line
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
+from dagster_apollo.dbt_cloud.assembly import CloudTenant
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError, TenantError
+from dagster_apollo.fork import load_fork
+from dagster_apollo.lineage import resource as lineage
+from dagster_apollo.notifications.sensors import notification_sensors
 from dagster_apollo.schedules import build_schedules
 from dagster_apollo.settings import read
 from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
 
+# dlt reads its settings once, when a process first uses it, and would report from then on.
+_WITHOUT_TELEMETRY = {"RUNTIME__DLTHUB_TELEMETRY": "false"}
+
 
 def tenant_definitions(
-    workspace: Workspace, manifest: Mapping[str, Any], environ: Mapping[str, str], outputs_dir: Path | None = None
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    environ: Mapping[str, str],
+    outputs_dir: Path | None = None,
+    *,
+    prefix: str = "",
 ) -> dg.Definitions:
     """Everything that one tenant's code location serves.
 
@@ -41,6 +57,7 @@ def tenant_definitions(
         environ: what its own Python may read.
         outputs_dir: where what its own Python returns is kept, unless it brings an IO manager; None: Dagster's folder,
             which in a deployment is the daemon's and no tenant may write.
+        prefix: before the names that several tenants may have alike, where they are merged.
 
     Raises:
         TenantError: when what the folder declares cannot be served.
@@ -48,27 +65,56 @@ def tenant_definitions(
     tenant = workspace.tenant
     if problems := schema_problems(tenant.name, manifest):
         raise TenantError(problems, f"the tenant {tenant.name} cannot be served")
-    translator = TenantTranslator(tenant.name, manifest, tenant.config.owner)
-    build = dbt_assets(workspace, manifest, translator)
+    cloud = CloudTenant.of(workspace, manifest)
+    manifest = without_excluded(tenant, cloud.environment.manifest if cloud else manifest)
+    translator = TenantTranslator(
+        tenant.name,
+        manifest,
+        tenant.config.owner,
+        tenant.config.automation,
+        tenant.config.groups,
+        partitioned_nodes(tenant, manifest),
+    )
+    carry_out = cloud.builds.invoke if cloud else None
+    build = dbt_assets(workspace, manifest, translator, carry_out)
+    build = cloud.marked(build) if cloud and build else build
     covered = {unique_id(spec) for spec in build.check_specs} if build else set()
-    freshness = freshness_checks(workspace, manifest, translator)
-    tests = remaining_tests(workspace, manifest, translator, covered)
+    freshness = freshness_checks(workspace, manifest, translator, cloud.builds.measure if cloud else None)
+    tests = remaining_tests(workspace, manifest, translator, covered, carry_out)
     target = workspace.values.target
     schedules, jobs = build_schedules(tenant, target, manifest, build, freshness) if build else ([], [])
+    own = _own_definitions(workspace, environ)
+    loaded = _built_by(own) if own else set()
+    sources = [spec for spec in source_specs(manifest, translator) if spec.key not in loaded]
+    automation = tenant.config.automation
+    interval = workspace.values.integer("APOLLO_AUTOMATION_SECONDS") or 1
     ours = dg.Definitions(
-        assets=[*([build] if build else []), *source_specs(manifest, translator)],
+        assets=[*([build] if build else []), *sources],
         asset_checks=[checks for checks in (freshness, tests) if checks],
         schedules=schedules,
         jobs=jobs,  # type: ignore[arg-type]
+        sensors=[
+            *([automation_sensor(tenant.name, interval)] if automation else []),
+            *notification_sensors(tenant, workspace.values, environ, load_fork(repository_root()).domain),
+        ],
         # dbt is a process already; an interpreter more per step would cost seconds and 150 MB.
         executor=dg.in_process_executor,
         metadata={"description": tenant.config.description} if tenant.config.description else None,
+        resources={"commands": TenantCommands(workspace), **_lineage(workspace)},
     )
-    own = _own_definitions(workspace, environ)
+    if cloud:
+        ours = dg.Definitions.merge(ours, cloud.definitions(build, manifest, translator, prefix))
     if own and outputs_dir and "io_manager" not in (own.resources or {}):
         kept = dg.FilesystemIOManager(base_dir=str(outputs_dir))
         own = dg.Definitions.merge(own, dg.Definitions(resources={"io_manager": kept}))
     return _merged(tenant.name, ours, own) if own else ours
+
+
+def _lineage(workspace: Workspace) -> Mapping[str, Any]:
+    tenant, values = workspace.tenant, workspace.values
+    partitions = tenant.config.partitions
+    zone = partitions.timezone if partitions else "UTC"
+    return lineage.resources(tenant.name, values, workspace.profile.text, load_fork(repository_root()).name, zone)
 
 
 @dg.definitions
@@ -87,7 +133,7 @@ def all_tenants() -> dg.Definitions:
             if workspace.values.target == "local":
                 prepare(workspace)
             own = environment.for_tenant(environ, name)
-            found.append(tenant_definitions(workspace, load_prepared(workspace), own))
+            found.append(tenant_definitions(workspace, load_prepared(workspace), own, prefix=f"{name}__"))
         except ProblemsError as error:
             errors += error.problems
     if errors:
@@ -107,7 +153,7 @@ def _own_definitions(workspace: Workspace, environ: Mapping[str, str]) -> dg.Def
     assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
-    with _process_environment(environ), _importing_from(str(workspace.tenant.folder)):
+    with _process_environment({**environ, **_WITHOUT_TELEMETRY}), _importing_from(str(workspace.tenant.folder)):
         try:
             spec.loader.exec_module(module)
         except ApolloError:
@@ -123,6 +169,11 @@ def _own_definitions(workspace: Workspace, environ: Mapping[str, str]) -> dg.Def
         problem = Problem(where, "has no `defs`", "End it with `defs = dg.Definitions(assets=[…])`.")
         raise TenantError([problem], f"the tenant {tenant} cannot be served")
     return defs
+
+
+def _built_by(own: dg.Definitions) -> set[dg.AssetKey]:
+    """What the tenant's own Python builds: a dbt source that it loads is that asset, and no external one."""
+    return {key for assets in own.assets or [] if isinstance(assets, dg.AssetsDefinition) for key in assets.keys}
 
 
 def _merged(tenant: str, ours: dg.Definitions, own: dg.Definitions) -> dg.Definitions:

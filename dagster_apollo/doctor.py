@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 
 from dagster_apollo.dbt.workspace import Places, open_workspace, read_tenant
 from dagster_apollo.errors import Problem, ProblemsError
+from dagster_apollo.host.container_images import container_problems
 from dagster_apollo.host.instance import database_problems
+from dagster_apollo.host.unset_services import stand_in_problems
 from dagster_apollo.settings import Values, colliding_prefixes, read, shared_problems, suspicious_variables
 from dagster_apollo.tenant import Tenant, tenant_names
 from dagster_apollo.warehouse.connection import connection_problems
 from dagster_apollo.warehouse.profiles import snowflake_key
+from dagster_apollo.warehouse.services import missing_settings, wrong_endpoints
 
 _FREE_DISK_GB = 2.0
 Check = Callable[[Mapping[str, str], Places], list[Problem]]
@@ -86,6 +89,19 @@ def _tenants(environ: Mapping[str, str], places: Places) -> list[Problem]:
     return problems
 
 
+def _services(environ: Mapping[str, str], places: Places) -> list[Problem]:
+    problems = []
+    for name in tenant_names(places.tenants_dir):
+        try:
+            tenant, values = read_tenant(environ, places, name)
+        except ProblemsError:
+            continue  # the tenants' check says so
+        if values.target != "local":
+            problems += missing_settings(tenant, values)
+        problems += wrong_endpoints(tenant, values)
+    return [*problems, *stand_in_problems(environ, places), *container_problems(environ, places)]
+
+
 def _keys(environ: Mapping[str, str], places: Places) -> list[Problem]:
     problems = []
     for tenant, values in _on_snowflake(environ, places):
@@ -137,6 +153,7 @@ CHECKS: Mapping[str, Check] = {
     "machine": _machine,
     "environment": _environment,
     "tenants": _tenants,
+    "services": _services,
     "keys": _keys,
     "connections": _connections,
     "database": _database,

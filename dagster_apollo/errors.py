@@ -10,6 +10,19 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+ContainerFailure = Literal[
+    "no_engine",  # nothing answers, or no longer
+    "no_image",
+    "pull_refused",
+    "stale_image",  # built from other files than those that are here
+    "no_network",
+    "volume_refused",
+    "start_refused",  # by the engine, for any other reason; the command is not in the image
+    "out_of_memory",
+    "out_of_time",
+    "killed",  # by somebody else
+]
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -86,6 +99,20 @@ class DbtRunError(ProblemsError):
     heading = "dbt did not do all that was asked"
 
 
+class ContainerError(ProblemsError):
+    """A container that could not be started, or did not end by itself.
+
+    Attributes:
+        kind: which of the ways in which that can be.
+    """
+
+    heading = "the container did not do its work"
+
+    def __init__(self, kind: ContainerFailure, problem: Problem) -> None:
+        super().__init__([problem])
+        self.kind = kind
+
+
 class HostError(ProblemsError):
     """A process that could not be started, or ended when it should not have."""
 
@@ -112,7 +139,27 @@ class RenderError(DeployError):
         self.status = status
 
 
+class NotificationError(ProblemsError):
+    """Somebody who is to be told of a failure could not be."""
+
+    heading = "somebody was not told"
+
+
 class AccessFileError(ProblemsError):
     """A file of users and tokens that cannot be read, or a change of it that cannot be made."""
 
     heading = "the access file is not right"
+
+
+class DbtCloudError(ProblemsError):
+    """An answer of dbt Cloud other than the one that was asked for, or none.
+
+    Attributes:
+        status: the HTTP status; None when there was no answer, so that nobody knows what dbt Cloud did.
+    """
+
+    heading = "dbt Cloud does not do what is asked"
+
+    def __init__(self, problem: Problem, status: int | None = None) -> None:
+        super().__init__([problem])
+        self.status = status

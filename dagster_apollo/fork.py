@@ -24,6 +24,7 @@ Region = Literal["oregon", "ohio", "virginia", "frankfurt", "singapore"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
+_SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
@@ -70,6 +71,23 @@ class LoginRules(_Strict):
     emails: dict[str, Rule] = Field(default_factory=dict, description="By the e-mail address.")
 
 
+class DockerHostRules(_Strict):
+    """What only a Docker host has."""
+
+    engine_socket: str | None = Field(
+        None,
+        description="The container engine's socket on the host, such as `/var/run/docker.sock`, which the code host "
+        "is given for tenants with `execution: docker`; unset: it is not.",
+    )
+
+    @field_validator("engine_socket")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        if path is not None and not _SOCKET.fullmatch(path):
+            raise ValueError("an absolute path without `:` and spaces, `/var/run/docker.sock`")
+        return path
+
+
 class Fork(_Strict):
     """One fork.
 
@@ -80,6 +98,7 @@ class Fork(_Strict):
         region: Render's region, the same for every service: the private network ends at it.
         domain: the host name under which people find it; unset: Render's own, or loopback on a Docker host.
         plans: the sizes.
+        docker_host: what only a Docker host has.
         login: who may log in by OpenID Connect.
     """
 
@@ -93,6 +112,7 @@ class Fork(_Strict):
     region: Annotated[Region, Field(description="Render's region, for every service.")] = "frankfurt"
     domain: Annotated[str | None, Field(description="The host name that people type; unset: Render's own.")] = None
     plans: Plans = Plans()
+    docker_host: DockerHostRules = DockerHostRules()
     login: LoginRules = LoginRules()
 
     @field_validator("name")
@@ -158,7 +178,8 @@ def _problem(place: tuple[int | str, ...], kind: str, message: str) -> Problem:
     if len(place) > 3:
         model = Rule
     elif len(place) > 1:
-        model = Plans if place[0] == "plans" else LoginRules
+        sections: dict[str, type[BaseModel]] = {"plans": Plans, "docker_host": DockerHostRules}
+        model = sections.get(str(place[0]), LoginRules)
     known = list(model.model_fields)
     near = difflib.get_close_matches(str(place[-1]), known, 1)
     hint = f" Did you mean `{near[0]}`?" if near else ""

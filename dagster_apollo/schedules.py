@@ -9,9 +9,10 @@ import dagster as dg
 from dagster_dbt import build_schedule_from_dbt_selection
 
 from dagster_apollo.dbt.dagster_dbt_internals import select_unique_ids
+from dagster_apollo.dbt.partitions import daily, partitioned_nodes
 from dagster_apollo.dbt.translation import one_line
 from dagster_apollo.errors import Problem, TenantError
-from dagster_apollo.tenant import TENANT_FILE, Schedule, Tenant
+from dagster_apollo.tenant import TENANT_FILE, Partitions, Schedule, Tenant
 
 
 def retry_tags(tenant: Tenant) -> Mapping[str, str]:
@@ -61,19 +62,22 @@ def build_schedules(
         raise TenantError(problems)
     status = dg.DefaultScheduleStatus.RUNNING if target in schedule.running_in else dg.DefaultScheduleStatus.STOPPED
     try:
-        schedules = [
-            build_schedule_from_dbt_selection(
-                [dbt_assets],
-                job_name=job_name,
-                schedule_name=f"{job_name}_schedule",
-                cron_schedule=schedule.cron,
-                execution_timezone=schedule.timezone,
-                dbt_select=schedule.select,
-                dbt_exclude=schedule.exclude,
-                tags=tags,
-                default_status=status,
-            )
-        ]
+        built = build_schedule_from_dbt_selection(
+            [dbt_assets],
+            job_name=job_name,
+            schedule_name=f"{job_name}_schedule",
+            cron_schedule=schedule.cron,
+            execution_timezone=schedule.timezone,
+            dbt_select=schedule.select,
+            dbt_exclude=schedule.exclude,
+            tags=tags,
+            default_status=status,
+        )
+        partitions = tenant.config.partitions
+        daily_too = partitions and set(partitioned_nodes(tenant, manifest)) & set(
+            select_unique_ids(schedule.select, schedule.exclude, "", None, manifest)
+        )
+        schedules = [_for_the_last_day(built, partitions) if partitions and daily_too else built]
         if freshness_job:
             schedules.append(
                 dg.ScheduleDefinition(
@@ -88,6 +92,30 @@ def build_schedules(
         where = f"tenants/{tenant.name}/tenant.yaml: schedule"
         raise TenantError([Problem(where, " ".join(str(error).split()), "Give five cron fields.")]) from None
     return schedules, jobs
+
+
+def _for_the_last_day(built: dg.ScheduleDefinition, partitions: Partitions) -> dg.ScheduleDefinition:
+    """The same schedule, whose runs are for the last day that is over at the time of the tick.
+
+    A day that no run was for, while the daemon was away, is built by a backfill.
+    """
+    days = daily(partitions)
+
+    def request(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        with dg.partition_loading_context(effective_dt=context.scheduled_execution_time):
+            day = days.get_last_partition_key()
+        if day is None:
+            return dg.SkipReason(f"the first day, {partitions.start}, is not over")
+        return dg.RunRequest(partition_key=day)
+
+    return dg.ScheduleDefinition(
+        name=built.name,
+        job=built.job,
+        cron_schedule=built.cron_schedule,
+        execution_timezone=built.execution_timezone,
+        default_status=built.default_status,
+        execution_fn=request,
+    )
 
 
 def _selection_problems(tenant: str, schedule: Schedule, manifest: Mapping[str, Any]) -> list[Problem]:

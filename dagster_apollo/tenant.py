@@ -12,14 +12,15 @@ import re
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dagster_apollo.errors import Problem, TenantError
-from dagster_apollo.settings import LOOKS_SECRET, TARGETS, Value
+from dagster_apollo.settings import BY_NAME, LOOKS_SECRET, TARGETS, Value
 
 Target = Literal["local", "dev", "prod"]
 PROJECT_FILE = "dbt_project.yml"
@@ -36,10 +37,12 @@ _PATH_KEYS = (
     "docs-paths",
     "function-paths",
 )
-# Names that DuckDB keeps for databases of its own: a tenant's database has the tenant's name.
-_TAKEN_BY_DUCKDB = {"main", "system", "temp"}
+# Names of databases in DuckDB: its own, and the Postgres that is attached. A tenant's database has the tenant's name.
+_TAKEN_BY_DUCKDB = {"main", "system", "temp", "postgres"}
 # What Dagster takes as the owner of an asset.
 OWNER = r"team:[A-Za-z0-9_.-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
+# The code host's first process, which serves everybody, reads `tenant.yaml`.
+_MOST_ALIASES = 20
 _DBT_NAME = re.compile(r"[^\W\d]\w*", re.ASCII)
 
 
@@ -59,18 +62,165 @@ class Schedule(_Strict):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        if value not in zoneinfo.available_timezones():
-            near = difflib.get_close_matches(value, zoneinfo.available_timezones(), 1)
-            raise ValueError(f"{value!r} is not an IANA time zone" + (f" (did you mean {near[0]}?)" if near else ""))
-        return value
+        return known_zone(value)
+
+
+def known_zone(value: str) -> str:
+    """The name of a time zone, or a ValueError that names the nearest one."""
+    if value not in zoneinfo.available_timezones():
+        near = difflib.get_close_matches(value, zoneinfo.available_timezones(), 1)
+        raise ValueError(f"{value!r} is not an IANA time zone" + (f" (did you mean {near[0]}?)" if near else ""))
+    return value
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Retries(_Strict):
-    """How a run that ended badly is taken up again: what was built stays, the rest is built."""
+    """How what ended badly is taken up again: what was built stays, the rest is built."""
 
-    count: Annotated[int, Field(ge=0, le=10)] = Field(2, description="How often at the most.")
+    count: Annotated[int, Field(ge=0, le=10)] = Field(2, description="How often a run, at the most.")
     after_failure: bool = Field(
         False, description="Also when a model or test failed, not only when the process died under the run."
+    )
+    max_retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        0, description="How often dbt is started again within a run, for what failed and what was skipped by it."
+    )
+    delay_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(30, description="The wait before each of these.")
+
+
+def plain_variables(value: dict[str, str]) -> dict[str, str]:
+    """Variables that may stand in a file that everybody reads.
+
+    Raises:
+        ValueError: naming one that is no variable, or looks like a secret.
+    """
+    for name in value:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} is not a variable's name")
+        if LOOKS_SECRET.search(name.upper()):
+            raise ValueError(f"{name} looks like a secret: set it in the environment, with the tenant's prefix")
+    return value
+
+
+class Container(_Strict):
+    """The container that a tenant's dbt and commands run in, with `execution: docker`."""
+
+    image: str = Field(description="The image, with a tag or digest.")
+    pull: Literal["NEVER", "IF_NOT_PRESENT", "ALWAYS"] = Field(
+        "IF_NOT_PRESENT", description="When the image is pulled."
+    )
+    network: str | None = Field(None, description="The network it is attached to; unset: the engine's own.")
+    volumes: list[str] = Field([], description="`volume:/inside` or `/path:/inside`, the engine's paths; `:ro` or not.")
+    environment: dict[str, str] = Field({}, description="Plain variables beside those of the tenant. No secrets.")
+    memory_mb: int | None = Field(None, ge=64, description="The most memory it may use, in MiB; no swap beside it.")
+    timeout_seconds: int = Field(3600, ge=1, description="The longest that a command may run.")
+
+    @field_validator("image")
+    @classmethod
+    def _says_which(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][A-Za-z0-9._/:-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[0-9a-f]{64})", value):
+            raise ValueError(f"{value!r} is not an image with its tag or digest, `registry/name:tag`")
+        return value
+
+    @field_validator("volumes")
+    @classmethod
+    def _plain_volumes(cls, value: list[str]) -> list[str]:
+        for volume in value:
+            if not re.fullmatch(r"(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]+):/[^:]+(:ro)?", volume):
+                raise ValueError(f"{volume!r} is not `volume:/inside` or `/path:/inside`, with `:ro` after it or not")
+        return value
+
+    @field_validator("environment")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
+        return plain_variables(value)
+
+
+class Partitions(_Strict):
+    """Daily partitions of a tenant's models."""
+
+    start: str = Field(description="The first day, `2026-01-31`.")
+    end: str | None = Field(None, description="The day after the last one; unset: every day that is over.")
+    select: str = Field("fqn:*", description="dbt's node selection of what is partitioned; seeds never are.")
+    timezone: str = Field("UTC", description="An IANA time zone.")
+    reaches_dbt_as: Literal["vars", "event_time"] = Field(
+        "vars",
+        description="`vars` (partition_date, and partition_start and partition_end), or microbatch's event time.",
+    )
+    backfill: Literal["one_run", "run_each"] = Field(
+        "one_run", description="Whether a backfill is one run or one a day."
+    )
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _as_yaml_reads_a_day(cls, value: object) -> object:
+        return value.isoformat() if type(value) is date else value
+
+    @field_validator("start", "end")
+    @classmethod
+    def _a_day(cls, value: str | None) -> str | None:
+        if value is not None and not (re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value) and _is_day(value)):
+            raise ValueError(f"{value!r} is not a day, `2026-01-31`")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        return known_zone(value)
+
+    @model_validator(mode="after")
+    def _days_that_there_are(self) -> Partitions:
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"end, {self.end}, is not after start, {self.start}")
+        if self.reaches_dbt_as == "event_time" and self.timezone != "UTC":
+            raise ValueError("event_time knows days in UTC alone: leave timezone out, or take vars")
+        return self
+
+
+class Notification(_Strict):
+    """Somebody who is told of failures."""
+
+    url_variable: str = Field(description="The variable that holds the Apprise URL, without the tenant's prefix.")
+    about: list[Literal["run_failure", "check_failure"]] = Field(
+        ["run_failure", "check_failure"], description="What is told."
+    )
+
+    @field_validator("url_variable")
+    @classmethod
+    def _variables_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+            # Not shown: who writes the URL here writes a secret.
+            raise ValueError("it is no variable's name, in capitals: the URL itself is set in the environment")
+        if value in BY_NAME:
+            raise ValueError(f"{value} is a setting of another meaning")
+        return value
+
+
+class DbtCloud(_Strict):
+    """The dbt Cloud environment that builds the tenant's models, with `warehouse: dbt_cloud`."""
+
+    account_id: Annotated[int, Field(ge=1)] = Field(description="The account's number.")
+    project_id: Annotated[int, Field(ge=1)] = Field(description="The project's number.")
+    environment_id: Annotated[int, Field(ge=1)] = Field(description="The environment's number.")
+    poll_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        30, description="How often the sensor looks for runs that dbt Cloud started by itself."
+    )
+    load_seconds: Annotated[int, Field(ge=1, le=120)] = Field(
+        30, description="How long a location that loads waits for dbt Cloud, where it knows an earlier state."
+    )
+
+
+class Ingestion(_Strict):
+    """Where the tenant's dlt pipelines load."""
+
+    destination: Literal["duckdb", "snowflake", "databricks"] = Field(
+        description="`duckdb` is the tenant's own database file, which `local` always loads into, but for `dbt_cloud`."
     )
 
 
@@ -89,9 +239,17 @@ class TenantConfig(_Strict):
 
     description: str = Field("", description="One line for the code location's page.")
     owner: str | None = Field(None, description="An e-mail address or `team:name`: owner of assets that name none.")
-    warehouse: Literal["snowflake", "duckdb"] = Field(
-        "snowflake", description="Where `dev` and `prod` build. `local` always builds on DuckDB."
+    warehouse: Literal["snowflake", "duckdb", "postgres", "dbt_cloud"] = Field(
+        "snowflake", description="Where `dev` and `prod` build. `local` builds on DuckDB, but for `dbt_cloud`."
     )
+    services: list[Literal["postgres", "s3", "dynamodb"]] = Field(
+        [], description="What the tenant needs beside its warehouse. On a laptop something stands in for each."
+    )
+    dbt_cloud: DbtCloud | None = Field(None, description="Which environment, with `warehouse: dbt_cloud`.")
+    execution: Literal["process", "docker"] = Field(
+        "process", description="Where dbt runs. APOLLO_EXECUTION overrides it where a platform has no engine."
+    )
+    container: Container | None = Field(None, description="The container, with `execution: docker`.")
     project: str | None = Field(None, description="The dbt project's folder, where there is more than one.")
     target_names: dict[Target, str] = Field(
         {}, description="The project's own names for our targets, where it accepts no others: `{local: qa}`."
@@ -102,8 +260,22 @@ class TenantConfig(_Strict):
     dbt_version_check: bool = Field(True, description="`false` builds packages that ask for an older dbt.")
     environment: dict[str, str] = Field({}, description="Plain variables for `env_var`. No secrets.")
     snowflake: SnowflakeConnection = SnowflakeConnection()
+    log_level: Literal["info", "debug"] = Field(
+        "info", description="`debug`: a run's standard error holds all that dbt logs, SQL too."
+    )
+    exclude: str = Field("", description="dbt's node selection of what is left out of the definitions.")
+    groups: dict[str, str] = Field({}, description="dbt's tag → the group of the models that carry it.")
+    code_locations: list[str] = Field(
+        [], description="Groups that are served by a code location of their own. None: one serves all of the tenant."
+    )
+    ingestion: Ingestion | None = Field(None, description="Where dlt loads, for a tenant that ingests.")
+    automation: Literal["any_deps_updated", "eager"] | None = Field(
+        None, description="The condition by which models follow what they are built from, without a schedule."
+    )
     schedule: Schedule | None = Field(Schedule(), description="`null` for none.")
+    partitions: Partitions | None = Field(None, description="Daily partitions; `null` for none.")
     retries: Retries = Retries()
+    notifications: list[Notification] = Field([], description="Who is told of failures.")
 
     @field_validator("target_names")
     @classmethod
@@ -118,12 +290,38 @@ class TenantConfig(_Strict):
     @field_validator("environment")
     @classmethod
     def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
-        for name in value:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise ValueError(f"{name!r} is not a variable's name")
-            if LOOKS_SECRET.search(name.upper()):
-                raise ValueError(f"{name} looks like a secret: set it in the environment, with the tenant's prefix")
+        return plain_variables(value)
+
+    @field_validator("code_locations")
+    @classmethod
+    def _groups_that_name_locations(cls, value: list[str]) -> list[str]:
+        for group in value:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]{0,59}", group):
+                raise ValueError(f"{group!r} is not a group's name: letters, digits and `_`, the first no `_`")
+        if twice := sorted({group for group in value if value.count(group) > 1}):
+            raise ValueError(f"{twice[0]!r} stands there twice")
         return value
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_that_dagster_takes(cls, value: dict[str, str]) -> dict[str, str]:
+        for group in value.values():
+            if not re.fullmatch(r"[A-Za-z0-9_]+", group):
+                raise ValueError(f"{group!r} is not a group's name: letters, digits and `_`")
+        return value
+
+    @model_validator(mode="after")
+    def _which_environment(self) -> TenantConfig:
+        if (self.warehouse == "dbt_cloud") != (self.dbt_cloud is not None):
+            numbers = "`dbt_cloud: {account_id: 1, project_id: 2, environment_id: 3}`"
+            raise ValueError(f"`warehouse: dbt_cloud` and {numbers} go together, with the numbers of its addresses")
+        return self
+
+    @model_validator(mode="after")
+    def _which_container(self) -> TenantConfig:
+        if self.execution == "docker" and self.container is None:
+            raise ValueError("`execution: docker` needs `container: {image: …}`: which image dbt runs in")
+        return self
 
     @field_validator("owner")
     @classmethod
@@ -163,6 +361,11 @@ class Tenant:
     def connection_settings(self) -> dict[str, Value]:
         """What `tenant.yaml` says of the connection, by the setting's name."""
         return {f"SNOWFLAKE_{name.upper()}": value for name, value in self.config.snowflake.model_dump().items()}
+
+    @property
+    def has_project(self) -> bool:
+        """Whether a dbt project lies in the folder: dbt Cloud may clone it from elsewhere."""
+        return bool(self.project)
 
     @property
     def definitions_file(self) -> Path:
@@ -207,9 +410,10 @@ def load_tenant(tenants_dir: Path, name: str) -> Tenant:
     if not folder.is_dir() or name.startswith(("_", ".")):
         raise TenantError([_unknown_tenant(name, tenant_names(tenants_dir), tenants_dir)])
     problems = list(_name_problems(name))
-    config, config_problems = _read_config(folder, name)
+    config, config_problems = read_config(folder, name)
     problems += config_problems
-    project_dir, project, project_problems = _read_project(folder, name, config.project)
+    optional = config.warehouse == "dbt_cloud"  # whose project is wherever dbt Cloud clones it from
+    project_dir, project, project_problems = _read_project(folder, name, config.project, optional=optional)
     problems += project_problems
     problems += _unservable_files(folder, project_dir, project, name)
     if problems:
@@ -248,7 +452,8 @@ def _name_problems(name: str) -> Iterator[Problem]:
     )
 
 
-def _read_config(folder: Path, name: str) -> tuple[TenantConfig, list[Problem]]:
+def read_config(folder: Path, name: str) -> tuple[TenantConfig, list[Problem]]:
+    """What `tenant.yaml` says, or its defaults, and what is wrong with it; nothing else of the folder is read."""
     file = folder / TENANT_FILE
     if not file.exists():
         other = folder / "tenant.yml"
@@ -256,7 +461,9 @@ def _read_config(folder: Path, name: str) -> tuple[TenantConfig, list[Problem]]:
             remedy = f"Rename it to {TENANT_FILE}."
             return TenantConfig(), [Problem(f"tenants/{name}/tenant.yml", "this name is not read", remedy)]
         return TenantConfig(), []
-    content, problem = read_yaml(file, f"tenants/{name}/{TENANT_FILE}")
+    if not file.is_file():  # a pipe would keep the reader for ever; `_unservable_files` names it
+        return TenantConfig(), []
+    content, problem = read_yaml(file, f"tenants/{name}/{TENANT_FILE}", most_aliases=_MOST_ALIASES)
     if problem:
         return TenantConfig(), [problem]
     try:
@@ -287,9 +494,21 @@ def _known_fields(path: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def read_yaml(file: Path, where: str) -> tuple[dict[str, Any] | None, Problem | None]:
+def read_yaml(
+    file: Path, where: str, *, most_aliases: int | None = None
+) -> tuple[dict[str, Any] | None, Problem | None]:
+    """The fields in a file, or what is wrong with it.
+
+    Args:
+        file: which.
+        where: how a problem calls it.
+        most_aliases: how many `*names` it may hold: a few dozen that name each other are more values than memory holds.
+    """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if most_aliases is not None and _aliases(text) > most_aliases:
+            return None, Problem(where, f"holds more than {most_aliases} aliases (`*name`)", "Write the values out.")
+        content = yaml.safe_load(text)
     except UnicodeDecodeError:
         return None, Problem(where, "is not UTF-8 text", "Save it as UTF-8.")
     except OSError as error:
@@ -306,6 +525,10 @@ def read_yaml(file: Path, where: str) -> tuple[dict[str, Any] | None, Problem | 
     return content, None
 
 
+def _aliases(text: str) -> int:
+    return sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
+
+
 def _has_control_characters(content: object) -> bool:
     if isinstance(content, str):
         return bool(re.search(r"[\x00-\x08\x0b-\x1f\ud800-\udfff]", content))
@@ -314,7 +537,9 @@ def _has_control_characters(content: object) -> bool:
     return isinstance(content, list) and any(map(_has_control_characters, content))
 
 
-def _read_project(folder: Path, name: str, wanted: str | None) -> tuple[Path, Mapping[str, Any], list[Problem]]:
+def _read_project(
+    folder: Path, name: str, wanted: str | None, *, optional: bool
+) -> tuple[Path, Mapping[str, Any], list[Problem]]:
     where = f"tenants/{name}"
     if wanted is not None:
         found = [(folder / wanted).resolve()]
@@ -325,6 +550,8 @@ def _read_project(folder: Path, name: str, wanted: str | None) -> tuple[Path, Ma
         found = [folder]
     else:
         found = list(_projects_below(folder))
+    if not found and optional:
+        return folder, {}, []
     if not found:
         remedy = f"Put a dbt project there: `apollo tenant new {name} --from PATH` copies one."
         return folder, {}, [Problem(where, f"holds no {PROJECT_FILE}", remedy)]

@@ -24,6 +24,8 @@ POSTGRES_MAJOR = "17"
 DATABASE_NAME = DATABASE_USER = "dagster"
 # Where a role may write; the root file system is read-only. The image makes both, owned as its user.
 STATE_DIR = "/var/lib/apollo"
+# Where `docker`, the library too, looks for the engine when nothing else is said.
+ENGINE_SOCKET = "/var/run/docker.sock"
 # The tag of what was deployed last: what Render pulls when nobody tells it a digest.
 IMAGE_TAG = "main"
 # `10001` is in no distribution's range of system users, so that a mounted folder cannot be somebody's by accident.
@@ -90,6 +92,7 @@ class Service:
         read_only: whether its root file system is.
         tmpfs: folders in memory.
         volumes: lasting folders: volume's name → path.
+        binds: what it is given of the host: path there → path inside. Of a Docker host alone.
         variables: its environment.
         tenant_variables: whether it is also given every tenant's own variables.
         health: its liveness.
@@ -112,6 +115,7 @@ class Service:
     read_only: bool = True
     tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108  the container's own
     volumes: Mapping[str, str] | None = None
+    binds: Mapping[str, str] | None = None
     tenant_variables: bool = False
     shutdown_seconds: int = 30
     depends_on: tuple[str, ...] = ()
@@ -177,6 +181,8 @@ def topology(fork: Fork) -> Topology:
         user="0:0",
         capabilities=("SETGID", "SETUID"),
         volumes={"state": STATE_DIR},
+        # Its first process alone may open it: for tenants whose commands run in containers of their own.
+        binds={fork.docker_host.engine_socket: ENGINE_SOCKET} if fork.docker_host.engine_socket else None,
         variables=_variables("code", fork),
         tenant_variables=True,
         health=_alive("code"),

@@ -118,10 +118,13 @@ class DockerHost:
         return docker.ContainerNetworksAdvancedArgs(name=self._network.name, aliases=[service.name])
 
     def _mounted(self, service: Service) -> list[docker.ContainerVolumeArgs] | None:
-        volumes = sorted((service.volumes or {}).items())
+        volumes, binds = sorted((service.volumes or {}).items()), sorted((service.binds or {}).items())
         return [
-            docker.ContainerVolumeArgs(volume_name=self._volumes[name].name, container_path=path)
-            for name, path in volumes
+            *(
+                docker.ContainerVolumeArgs(volume_name=self._volumes[name].name, container_path=path)
+                for name, path in volumes
+            ),
+            *(docker.ContainerVolumeArgs(host_path=there, container_path=path) for there, path in binds),
         ] or None
 
     def _published(self, service: Service) -> list[docker.ContainerPortArgs] | None:

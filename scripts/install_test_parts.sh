@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real parts that the tests use and no wheel brings: Chromium, a container engine with base images and a registry, an
-# OpenID provider, a runner and a linter of workflows. PostgreSQL is the system's, else a wheel's.
+# OpenID provider, a runner and a linter of workflows, an S3 server. PostgreSQL is the system's, else a wheel's.
 #
 # What the machine has is used; what it lacks is made once, in one folder of the user's cache, and a killed run goes on
 # where it was. What cannot be had is named with the reason, and the tests that need it say so too; with CI=true that is

@@ -15,6 +15,8 @@ from playwright.sync_api import Page
 
 from tests.support.browser import open_page
 from tests.support.container_engine import ContainerEngine, running_container_engine
+from tests.support.key_value import KeyValueStore, running_key_value_store
+from tests.support.object_store import Account, ObjectStore, running_object_store
 from tests.support.parts import MissingPart
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.registry import Registry, running_registry
@@ -110,6 +112,32 @@ def page() -> Iterator[Page]:
 def postgres() -> Iterator[Postgres]:
     """A real Postgres."""
     with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """A real S3 server, which checks every signature."""
+    with running_object_store() as running:
+        yield running
+
+
+@pytest.fixture
+def s3_account(object_store: ObjectStore) -> Account:
+    """An account of its own on it, which may make buckets and sees no other's."""
+    return object_store.account()
+
+
+@pytest.fixture
+def s3_bucket(s3_account: Account) -> str:
+    """An empty bucket of that account."""
+    return s3_account.make_bucket()
+
+
+@pytest.fixture(scope="module")
+def key_value_store() -> Iterator[KeyValueStore]:
+    """The DynamoDB API, simulated, with no table at first."""
+    with running_key_value_store() as running:
         yield running
 
 

@@ -28,6 +28,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def environ_here() -> dict[str, str]:
     environ = environment.from_process(repository_root())
+    # Beside a running `apollo dev`, what stands in there for services is used here as well.
+    environ = environment.with_stand_ins(environ, Places.find(environ, repository_root()).state_dir / "stand_ins")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     return environ

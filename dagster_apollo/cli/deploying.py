@@ -20,6 +20,7 @@ from dagster_apollo.deploy.smoke import StatusPage, watch
 from dagster_apollo.deploy.targets import connect, find_services, find_targets, roles_of, status_page
 from dagster_apollo.errors import DeployError
 from dagster_apollo.fork import Fork, load_fork
+from dagster_apollo.locations import all_locations
 from dagster_apollo.settings import Values, read
 from dagster_apollo.tenant import tenant_names
 
@@ -62,7 +63,7 @@ def deploy(
         targets = find_targets(api, fork, values, roles_of(fork, chosen, changed))
         limits = Limits(minutes * 60, settle_seconds, smoke_minutes * 60, poll_seconds)
         with _page(api, fork, values) as page:
-            names = tenant_names(places.tenants_dir)
+            names = all_locations(places.tenants_dir, tenant_names(places.tenants_dir))
             _finish(Release(api, targets, wanted, page, names, limits=limits, say=_say).run())
 
 
@@ -72,7 +73,7 @@ def smoke(poll_seconds: PollOption = 3, smoke_minutes: SmokeOption = 0) -> None:
     environ, places = here()
     fork, values = load_fork(places.root), read(environ)
     with _render(values) as api, _page(api, fork, values) as page:
-        names = tenant_names(places.tenants_dir)
+        names = all_locations(places.tenants_dir, tenant_names(places.tenants_dir))
         before = page.look()
         problems = watch(
             page,
@@ -126,7 +127,7 @@ def secrets_push(
                 return
             again = Image(repository_of(live.image.ref or code.image_path), live.digest)
             limits = Limits(minutes * 60, settle_seconds, smoke_minutes * 60, poll_seconds)
-            names = tenant_names(places.tenants_dir)
+            names = all_locations(places.tenants_dir, tenant_names(places.tenants_dir))
             _finish(Release(api, targets, again, page, names, limits=limits, say=_say, force=True).run())
 
 

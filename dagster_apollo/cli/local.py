@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,10 +72,16 @@ def dbt(context: typer.Context, tenant: Annotated[str, typer.Argument(help="The 
     words = [word for word in context.args if word != "--"] if context.args[:1] == ["--"] else context.args
     parse_only = words[:1] in (["parse"], ["deps"], ["ls"], ["list"], ["clean"])
     workspace = open_workspace(environ, places, tenant, parse_only=parse_only)
+    workspace.require_services()
     folder = places.state_dir / "tenants" / tenant / "by_hand"
-    process = workspace.dbt(words, folder, events=False)
-    command = [str(Path(sys.executable).parent / "dbt"), *process.arguments]
-    child = subprocess.Popen(command, env=dict(process.environment), cwd=process.folder)
+    if workspace.containers and not parse_only:
+        contained = workspace.dbt(words, folder, events=False)
+        for line in contained.lines():
+            out.print(line, markup=False)
+        out.print(f"artifacts: {folder}", markup=False)
+        raise typer.Exit(contained.returncode or 0)
+    process = workspace.native_dbt(words, folder, events=False)
+    child = subprocess.Popen(process.argument_list(), env=dict(process.environment), cwd=process.folder)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())  # a terminal would tell dbt itself; a program does not
     while True:
         try:

@@ -10,12 +10,13 @@ import signal
 import typer
 from rich.markup import escape
 
-from dagster_apollo.cli import access, backup, ci, deploying, fork, keys, local, serving, tenants
+from dagster_apollo.cli import access, backup, ci, deploying, fork, keys, local, materialize, serving, tenants
 from dagster_apollo.cli.console import err, print_problem
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dagster OSS for many dbt tenants.")
 app.add_typer(local.app)
+app.add_typer(materialize.app)
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(keys.app, name="keys")
 app.add_typer(fork.app)

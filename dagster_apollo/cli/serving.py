@@ -42,7 +42,7 @@ def daemon(workspace: _WorkspaceOption = None) -> None:
 @app.command()
 def code() -> None:
     """Serve every tenant, each from a process of its own that knows that tenant's secrets alone."""
-    from dagster_apollo.host.code_host import serve
+    from dagster_apollo.host.code_role import serve
 
     serve(environ_here(), repository_root())
 

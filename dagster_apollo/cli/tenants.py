@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -20,9 +21,15 @@ from dagster_apollo.cli.console import (
     print_problem,
 )
 from dagster_apollo.dbt.workspace import read_tenant
+from dagster_apollo.deploy.platforms import platform_problems
 from dagster_apollo.errors import Problem, ProblemsError
+from dagster_apollo.fork import load_fork
 
 app = typer.Typer(no_args_is_help=True, help="The folders under tenants/.")
+
+
+def _warehouse(declared: str, target: str) -> str:
+    return "duckdb" if target == "local" and declared != "dbt_cloud" else declared
 
 
 @app.command("list")
@@ -46,9 +53,9 @@ def tenant_list(as_json: JsonOption = False) -> None:
                 "name": name,
                 "ok": True,
                 "target": values.target,
-                "warehouse": "duckdb" if values.target == "local" else tenant.config.warehouse,
+                "warehouse": _warehouse(tenant.config.warehouse, values.target),
                 "schedule": schedule.cron if schedule and values.target in schedule.running_in else None,
-                "project": tenant.project["name"],
+                "project": tenant.project.get("name", "in dbt Cloud"),
             }
         )
     if as_json:
@@ -66,12 +73,23 @@ def tenant_list(as_json: JsonOption = False) -> None:
 
 
 @app.command("check")
-def tenant_check(names: TenantsArgument = None, as_json: JsonOption = False) -> None:
+def tenant_check(
+    names: TenantsArgument = None,
+    platform: Annotated[
+        Literal["render", "docker"] | None, typer.Option(help="Also what this platform cannot give them.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Find everything that keeps tenants from being served: folder, settings, key, packages, dbt, Dagster, Python."""
     from dagster_apollo.host.inspection import inspect_tenants
 
     environ, places = here()
     found = inspect_tenants(environ, places, names_of(places, environ, names))
+    if platform:
+        fork = load_fork(places.root)
+        for name, entries in found.items():
+            with contextlib.suppress(ProblemsError):  # it cannot be read: that stands among the others
+                entries += platform_problems(*read_tenant(environ, places, name), fork, platform)
     problems = [problem for entries in found.values() for problem in entries]
     if as_json:
         verdicts = [

@@ -20,13 +20,23 @@ from dagster_apollo.dbt.dagster_dbt_internals import (
     select_unique_ids,
 )
 from dagster_apollo.dbt.manifest import runs, selection_names
-from dagster_apollo.dbt.results import built_in_silence, connection_refused, held_to_selection, read_results
+from dagster_apollo.dbt.partitions import backfill_policy, days_of
+from dagster_apollo.dbt.results import (
+    built_in_silence,
+    connection_refused,
+    held_to_selection,
+    read_results,
+    unfinished_nodes,
+)
+from dagster_apollo.dbt.retries import Invoke, UnfinishedError, with_retries
 from dagster_apollo.dbt.stream import DagsterDbtEvent, DbtEvents
 from dagster_apollo.dbt.translation import TenantTranslator, one_line
 from dagster_apollo.dbt.workspace import Workspace
-from dagster_apollo.errors import Problem
+from dagster_apollo.errors import ContainerError, Problem, SettingsError
 from dagster_apollo.execution import arguments
 from dagster_apollo.execution.arguments import Build
+from dagster_apollo.execution.command import Command
+from dagster_apollo.lineage import resource as lineage
 
 
 class BuildConfig(dg.Config):
@@ -40,10 +50,18 @@ class BuildConfig(dg.Config):
 
 
 def dbt_assets(
-    workspace: Workspace, manifest: Mapping[str, Any], translator: TenantTranslator
+    workspace: Workspace, manifest: Mapping[str, Any], translator: TenantTranslator, carry_out: Invoke | None = None
 ) -> dg.AssetsDefinition | None:
-    """Everything that `dbt build` builds; `None` for a project without models, seeds and snapshots."""
+    """Everything that `dbt build` builds; `None` for a project without models, seeds and snapshots.
+
+    Args:
+        workspace: the tenant, ready for dbt.
+        manifest: its slim manifest.
+        translator: names its nodes.
+        carry_out: takes the place of `invoke` where dbt runs elsewhere.
+    """
     tenant = workspace.tenant.name
+    partitions = workspace.tenant.config.partitions
     specs, check_specs = build_dbt_specs(
         translator=translator,
         manifest=manifest,
@@ -57,6 +75,7 @@ def dbt_assets(
         return None
     checks = {spec.key: unique_id(spec) for spec in check_specs}
     assets = {spec.key: spec.metadata[DAGSTER_DBT_UNIQUE_ID_METADATA_KEY] for spec in specs}
+    daily = {spec.key: spec.key.path[-1] for spec in specs if spec.partitions_def}
 
     @dg.multi_asset(
         name=f"{tenant}__dbt_build",
@@ -65,6 +84,8 @@ def dbt_assets(
         can_subset=True,
         allow_arbitrary_check_specs=True,
         op_tags=ALL_OF_THE_PROJECT,
+        required_resource_keys=lineage.resource_keys(tenant, workspace.values),
+        backfill_policy=backfill_policy(partitions) if partitions else None,
         # One run of a tenant's dbt at a time, whoever launches it: the limit of every pool is 1 in dagster.yaml.
         pool=tenant,
     )
@@ -80,8 +101,11 @@ def dbt_assets(
         if config.target and config.target not in workspace.profile.targets:
             known = ", ".join(workspace.profile.targets)
             raise dg.Failure(f"The run's config names the target {config.target!r}; there are: {known}.")
-        wanted = Build((), config.full_refresh, config.vars, config.target or None)
-        yield from _build(context, workspace, manifest, translator, selected, wanted, everything=everything)
+        names = [daily[key] for key in context.selected_asset_keys if key in daily]
+        days = days_of(context, partitions, names, full_refresh=config.full_refresh) if partitions and names else None
+        wanted = Build((), config.full_refresh, config.vars, config.target or None, days)
+        run_dbt = carry_out or invoke
+        yield from _build(run_dbt, context, workspace, manifest, translator, selected, wanted, everything=everything)
 
     return dbt_build
 
@@ -92,6 +116,7 @@ def unique_id(spec: dg.AssetCheckSpec) -> str:
 
 
 def _build(
+    run_dbt: Invoke,
     context: dg.AssetExecutionContext,
     workspace: Workspace,
     manifest: Mapping[str, Any],
@@ -109,21 +134,24 @@ def _build(
     if seeds_first or (seeds_first is None and hidden):
         seeds = {key for key in selected if key.startswith("seed.") and (seeds_first or key in hidden)}
         if seeds:
-            yield from invoke(
-                context, workspace, manifest, translator, seeds, arguments.seed(_select(wanted, manifest, seeds))
-            )
+            chosen = _select(wanted, manifest, seeds)
+            yield from with_retries(run_dbt, context, workspace, manifest, translator, seeds, arguments.seed, chosen)
             selected = set(selected) - seeds
     if selected:
         # Said, not left out: a project's default selector would narrow a bare `dbt build`. And not said where there is
-        # something else that it would run: seeds that are loaded, tests on sources that have an op of their own.
-        said = everything and set(selected) == {key for key, node in manifest["nodes"].items() if runs(node)}
+        # something else that it would run: seeds that are loaded, tests on sources that have an op of their own, what
+        # the tenant leaves out.
+        said = (
+            everything
+            and not manifest["apollo"].get("excluded")
+            and set(selected) == {key for key, node in manifest["nodes"].items() if runs(node)}
+        )
         chosen = replace(wanted, select=["fqn:*"]) if said else _select(wanted, manifest, selected)
-        yield from invoke(context, workspace, manifest, translator, selected, arguments.build(chosen))
+        yield from with_retries(run_dbt, context, workspace, manifest, translator, selected, arguments.build, chosen)
 
 
 def _select(wanted: Build, manifest: Mapping[str, Any], selected: Collection[str]) -> Build:
-    names = selection_names(manifest, selected)
-    return Build(names, wanted.full_refresh, wanted.variables, wanted.target)
+    return replace(wanted, select=selection_names(manifest, selected))
 
 
 def _narrowed(manifest: Mapping[str, Any], config: BuildConfig) -> set[str]:
@@ -144,17 +172,44 @@ def invoke(
     words: Sequence[str],
 ) -> Iterator[DagsterDbtEvent]:
     """Run dbt, stream its events, and fail unless everything selected ended well."""
+    require_services(workspace)
     with workspace.run_folder(context.run.run_id) as target_path:
         process = workspace.dbt(words, target_path)
         context.log.info(f"dbt {' '.join(words) if len(words) < 50 else f'{words[0]} ({len(selected)} nodes)'}")
-        events = DbtEvents(manifest, translator, target_path)
-        yield from events.read(process.lines(), context)
+        events = DbtEvents(
+            manifest, translator, target_path, process.bring, workspace.tenant.config.log_level == "debug"
+        )
+        yield from read_events(events, process, context)
         results = read_results(target_path)
+        lineage.tell(context, workspace.tenant.name, target_path)
     problems = held_to_selection(manifest, selected, results, events.errors, process.returncode)
     problems += built_in_silence(manifest, results, events.reported)
     if problems:
         refused = None if results else connection_refused(workspace.profile, events.errors)
-        raise failure([refused] if refused else problems)
+        # A dbt that died on the way has said of some nodes that they are built, and of none what the rest came to.
+        in_vain = refused or (events.reported and not results)
+        again = set() if in_vain else unfinished_nodes(manifest, selected, results)
+        raise UnfinishedError([refused] if refused else problems, again)
+
+
+def require_services(workspace: Workspace) -> None:
+    """The settings of the tenant's services, or the step's failure that names those that are missing."""
+    try:
+        workspace.require_services()
+    except SettingsError as error:
+        raise failure(error.problems) from None
+
+
+def read_events(
+    events: DbtEvents, process: Command, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+) -> Iterator[DagsterDbtEvent]:
+    """Start dbt and read what it reports, to its end; a container that does not come to that is the step's failure."""
+    try:
+        yield from events.read(process.lines(), context)
+    except ContainerError as error:
+        raise failure(error.problems) from None
+    for note in process.notes:
+        context.log.warning(note)
 
 
 def failure(problems: Sequence[Problem]) -> dg.Failure:

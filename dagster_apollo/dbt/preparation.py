@@ -28,6 +28,8 @@ from dagster_apollo.tenant import PROJECT_FILE, installed_packages, paths_that_l
 
 SLIM_FILE = "definitions.json"
 STAMP_FILE = "stamp.json"
+# Of a folder without a project, which dbt Cloud clones from elsewhere.
+_NOTHING: dict[str, Any] = {"metadata": {}, "nodes": {}, "sources": {}, "unit_tests": {}}
 
 
 def prepare(workspace: Workspace, *, force: bool = False) -> bool:
@@ -49,9 +51,7 @@ def prepare(workspace: Workspace, *, force: bool = False) -> bool:
         if _packages_missing(workspace):
             _install_packages(workspace, folder)
             stamp = made_of(workspace)
-        _require_packages_inside(workspace)
-        _run(workspace, ["parse"], folder, "dbt cannot parse the project")
-        manifest = orjson.loads((folder / "manifest.json").read_bytes())
+        manifest = _parse(workspace, folder) if workspace.tenant.has_project else _NOTHING
         if circle := find_cycle(manifest["nodes"]):
             names = " → ".join(manifest["nodes"][key]["name"] for key in circle)
             where = f"tenants/{workspace.tenant.name}/{manifest['nodes'][circle[0]]['original_file_path']}"
@@ -60,6 +60,13 @@ def prepare(workspace: Workspace, *, force: bool = False) -> bool:
         replace_file(folder / SLIM_FILE, orjson.dumps(slim(manifest)))
         replace_file(folder / STAMP_FILE, orjson.dumps({"made_of": stamp}))
         return True
+
+
+def _parse(workspace: Workspace, folder: Path) -> dict[str, Any]:
+    _require_packages_inside(workspace)
+    _run(workspace, ["parse"], folder, "dbt cannot parse the project")
+    parsed: dict[str, Any] = orjson.loads((folder / "manifest.json").read_bytes())
+    return parsed
 
 
 def is_current(workspace: Workspace, stamp: object = None) -> bool:
@@ -186,7 +193,7 @@ def _install_packages(workspace: Workspace, folder: Path) -> None:
 
 
 def _run(workspace: Workspace, words: list[str], folder: Path, failed: str) -> None:
-    process = workspace.dbt(words, folder)
+    process = workspace.native_dbt(words, folder)
     told: list[str] = []
     for line in process.lines():
         told += error_texts(line)

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from dagster_apollo.dbt.manifest import is_asset, run_id
+from dagster_apollo.dbt.manifest import is_asset, run_id, runs
 from dagster_apollo.errors import Problem
 from dagster_apollo.warehouse.profiles import Profile
 
@@ -80,6 +80,18 @@ def held_to_selection(
         remedy = "Prepare the tenant again; if it stays so, the selection and the manifest disagree."
         problems.append(Problem(_names(manifest, absent), "was selected, but dbt did not run it", remedy))
     return problems
+
+
+def unfinished_nodes(
+    manifest: Mapping[str, Any], selected: Iterable[str], results: Mapping[str, Mapping[str, Any]]
+) -> set[str]:
+    """What of the selected nodes failed, was skipped or was not run: what another attempt would have to do."""
+    statuses = {unique_id: str(result["status"]).lower() for unique_id, result in results.items()}
+    return {
+        unique_id
+        for unique_id in selected
+        if runs(manifest["nodes"][unique_id]) and statuses.get(run_id(unique_id)) not in _GOOD
+    }
 
 
 def built_in_silence(

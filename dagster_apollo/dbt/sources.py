@@ -3,14 +3,14 @@
 No `from __future__ import annotations` here: Dagster reads the annotations of an op as objects.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import orjson
 from dagster_dbt import DagsterDbtTranslator
 
-from dagster_apollo.dbt.assets import failure, invoke, unique_id
+from dagster_apollo.dbt.assets import Invoke, failure, invoke, read_events, require_services, unique_id
 from dagster_apollo.dbt.dagster_dbt_internals import DAGSTER_DBT_UNIQUE_ID_METADATA_KEY
 from dagster_apollo.dbt.manifest import dagster_name, selection_names, source_selection_names
 from dagster_apollo.dbt.results import connection_refused
@@ -19,6 +19,7 @@ from dagster_apollo.dbt.translation import FRESHNESS_CHECK, TenantTranslator
 from dagster_apollo.dbt.workspace import Workspace
 from dagster_apollo.errors import Problem
 from dagster_apollo.execution import arguments
+from dagster_apollo.lineage import resource as lineage
 
 
 def source_specs(manifest: Mapping[str, Any], translator: DagsterDbtTranslator) -> list[dg.AssetSpec]:
@@ -32,10 +33,24 @@ def source_specs(manifest: Mapping[str, Any], translator: DagsterDbtTranslator) 
     return specs
 
 
+# What asks how fresh sources are, by dbt's words: its results, and what it complained of. `measure_freshness` is one.
+Measure = Callable[
+    [dg.AssetCheckExecutionContext, Workspace, Mapping[str, Any], TenantTranslator, Sequence[str]],
+    tuple[Sequence[Mapping[str, Any]], Sequence[str]],
+]
+
+
 def freshness_checks(
-    workspace: Workspace, manifest: Mapping[str, Any], translator: TenantTranslator
+    workspace: Workspace, manifest: Mapping[str, Any], translator: TenantTranslator, measure: Measure | None = None
 ) -> dg.AssetChecksDefinition | None:
-    """`dbt source freshness` as one check a source; `None` where no source says how fresh it should be."""
+    """`dbt source freshness` as one check a source; `None` where no source says how fresh it should be.
+
+    Args:
+        workspace: the tenant, ready for dbt.
+        manifest: its slim manifest.
+        translator: names its nodes.
+        measure: takes the place of `measure_freshness` where dbt runs elsewhere.
+    """
     filled = manifest["apollo"]["filled_sources"]
     specs: dict[dg.AssetCheckKey, dg.AssetCheckSpec] = {}
     sources: dict[str, dg.AssetCheckKey] = {}
@@ -68,23 +83,37 @@ def freshness_checks(
     def source_freshness(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         wanted = {source_id: key for source_id, key in sources.items() if key in context.selected_asset_check_keys}
         names = source_selection_names(manifest, wanted)
-        with workspace.run_folder(context.run.run_id) as target_path:
-            process = workspace.dbt(arguments.freshness(names), target_path)
-            events = DbtEvents(manifest, translator, target_path)
-            for _ in events.read(process.lines(), context):
-                pass
-            try:
-                results = orjson.loads((target_path / "sources.json").read_bytes())["results"]
-            except (OSError, ValueError, KeyError):
-                refused = connection_refused(workspace.profile, events.errors)
-                told = " ".join(events.errors) or f"it ended with exit code {process.returncode}"
-                problem = refused or Problem("dbt source freshness", told, "See the run's log.")
-                raise failure([problem]) from None
+        words = arguments.freshness(names)
+        results, errors = (measure or measure_freshness)(context, workspace, manifest, translator, words)
         told_of = {result["unique_id"]: result for result in results}
         for source_id, key in wanted.items():
-            yield _freshness_result(key, told_of.get(source_id), events.errors)
+            yield _freshness_result(key, told_of.get(source_id), errors)
 
     return source_freshness
+
+
+def measure_freshness(
+    context: dg.AssetCheckExecutionContext,
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    translator: TenantTranslator,
+    words: Sequence[str],
+) -> tuple[Sequence[Mapping[str, Any]], Sequence[str]]:
+    """Run dbt, and fail unless it has results."""
+    require_services(workspace)
+    with workspace.run_folder(context.run.run_id) as target_path:
+        process = workspace.dbt(words, target_path)
+        events = DbtEvents(manifest, translator, target_path)
+        for _ in read_events(events, process, context):
+            pass
+        try:
+            results: list[Mapping[str, Any]] = orjson.loads((target_path / "sources.json").read_bytes())["results"]
+        except (OSError, ValueError, KeyError):
+            refused = connection_refused(workspace.profile, events.errors)
+            told = " ".join(events.errors) or f"it ended with exit code {process.returncode}"
+            problem = refused or Problem("dbt source freshness", told, "See the run's log.")
+            raise failure([problem]) from None
+    return results, events.errors
 
 
 def _has_freshness(source: Mapping[str, Any]) -> bool:
@@ -118,6 +147,7 @@ def remaining_tests(
     manifest: Mapping[str, Any],
     translator: TenantTranslator,
     covered: set[str],
+    carry_out: Invoke | None = None,
 ) -> dg.AssetChecksDefinition | None:
     """Tests that hang on no model, seed or snapshot: those on sources that nothing reads."""
     specs = {}
@@ -140,11 +170,12 @@ def remaining_tests(
         name=f"{workspace.tenant.name}__source_tests",
         specs=list(specs.values()),
         can_subset=True,
+        required_resource_keys=lineage.resource_keys(workspace.tenant.name, workspace.values),
         pool=workspace.tenant.name,
     )
     def source_tests(context: dg.AssetCheckExecutionContext) -> Iterator[DagsterDbtEvent]:
         wanted = {unique_id(specs[key]) for key in context.selected_asset_check_keys}
         words = arguments.test(selection_names(manifest, wanted))
-        yield from invoke(context, workspace, manifest, translator, wanted, words)
+        yield from (carry_out or invoke)(context, workspace, manifest, translator, wanted, words)
 
     return source_tests

@@ -22,7 +22,10 @@ from dagster_apollo.errors import ManifestError, Problem
 from dagster_apollo.tenant import installed_packages
 
 _SKIPPED = {"target", "logs", "dbt_packages", "dbt_modules", "dbt_internal_packages", ".git", "__pycache__"}
-_NOT_PARSED = ("threads", "private_key", "connect_retries", "connect_timeout")
+_NOT_PARSED = (
+    *("threads", "private_key", "password", "connect_retries", "connect_timeout"),
+    *("secrets", "attach", "extensions", "config_options"),
+)
 _VARIABLE = re.compile(rb"""env_var\(\s*['"](\w+)['"]""")
 
 
@@ -70,7 +73,7 @@ def package_folders(workspace: Workspace) -> list[Path]:
 
 
 def _versions() -> str:
-    names = ("dbt-core", "dbt-duckdb", "dbt-snowflake", "dagster-apollo")
+    names = ("dbt-core", "dbt-duckdb", "dbt-postgres", "dbt-snowflake", "dagster-apollo")
     return " ".join(f"{name}={importlib.metadata.version(name)}" for name in names)
 
 

@@ -7,19 +7,21 @@ container, is not known here.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import dagster as dg
 import orjson
-from dagster_dbt import DagsterDbtTranslator
+from dagster_dbt import DagsterDbtTranslator, DbtProject
 
 from dagster_apollo.dbt.dagster_dbt_internals import DbtCoreCliEventMessage
 from dagster_apollo.dbt.manifest import slim_id
 
+_ROW_COUNT = re.compile(r"row_count: ([0-9]{1,18})")
 # A compiled model of more characters than this is cut: the event log keeps every one of them for every run.
 COMPILED_SQL_CHARACTERS = 8000
 
@@ -36,6 +38,9 @@ class DbtEvents:
         manifest: the slim manifest.
         translator: names the nodes.
         target_path: where dbt compiles to.
+        bring: has a file that dbt has just written there come there, when dbt runs elsewhere.
+        whole_log: what dbt logs for debugging, the SQL that it sends among it, goes to standard error.
+        project: for a translator that asks for it, as a component's does.
         errors: the text of every error event, in order.
         reported: the slim manifest's unique ids of the nodes that dbt reported the end of.
     """
@@ -43,8 +48,12 @@ class DbtEvents:
     manifest: Mapping[str, Any]
     translator: DagsterDbtTranslator
     target_path: Path
+    bring: Callable[[Path], None] = lambda _: None
+    whole_log: bool = False
+    project: DbtProject | None = None
     errors: list[str] = field(default_factory=list)
     reported: set[str] = field(default_factory=set)
+    _row_counts: dict[str, int] = field(default_factory=dict, repr=False)
 
     def read(
         self, lines: Iterable[str], context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext
@@ -59,6 +68,8 @@ class DbtEvents:
             node_id = node.get("unique_id")
             if event["info"]["name"] == "NodeFinished" and node_id in waiting:
                 yield from self._translate(waiting.pop(node_id), context, event)
+            elif node_id and (counted := _row_count(event)) is not None:
+                self._row_counts[slim_id(node_id)] = counted
             elif _is_result(event) and node_id:
                 waiting[node_id] = event  # the rows follow in NodeFinished, a moment later
         for event in waiting.values():
@@ -77,6 +88,8 @@ class DbtEvents:
             self.errors.append(message)
         if level != "debug":
             _tell(message)
+        elif self.whole_log:
+            _tell(message, sys.stderr)
         return event
 
     def _translate(
@@ -97,6 +110,7 @@ class DbtEvents:
             # A check's own context lacks what is asked of it here.
             context=context if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context,
             target_path=self.target_path,
+            project=self.project,
         ):
             if isinstance(result, dg.Output):
                 yield result.with_metadata({**result.metadata, **self._metadata(node_id, event, finished)})
@@ -111,6 +125,8 @@ class DbtEvents:
         response = ((finished or {}).get("data", {}).get("run_result") or {}).get("adapter_response") or {}
         if isinstance(rows := response.get("rows_affected"), int | float) and rows >= 0:
             metadata["rows_affected"] = dg.MetadataValue.int(int(rows))
+        if (counted := self._row_counts.get(node_id)) is not None:
+            metadata["dagster/row_count"] = dg.MetadataValue.int(counted)
         written = (event["data"]["node_info"].get("node_relation") or {}).get("relation_name")
         if written:
             metadata["relation"] = dg.MetadataValue.text(written)
@@ -120,6 +136,8 @@ class DbtEvents:
 
     def _compiled_sql(self, node: Mapping[str, Any]) -> str | None:
         file = self.target_path.joinpath("compiled", str(node["package_name"]), str(node["original_file_path"]))
+        if node["resource_type"] != "seed":
+            self.bring(file)
         try:
             sql = file.read_text(encoding="utf-8").strip()
         except OSError:
@@ -128,10 +146,19 @@ class DbtEvents:
         return sql if len(sql) <= COMPILED_SQL_CHARACTERS else sql[:COMPILED_SQL_CHARACTERS] + cut
 
 
+def _row_count(event: Mapping[str, Any]) -> int | None:
+    """What a model's own hook counted, by `log("row_count: 12")`: not every adapter tells dbt how much it wrote."""
+    if event["info"]["name"] not in ("JinjaLogDebug", "JinjaLogInfo"):
+        return None
+    told = _ROW_COUNT.fullmatch(str(event["info"]["msg"]).strip())
+    return int(told[1]) if told else None
+
+
 def _is_result(event: Mapping[str, Any]) -> bool:
     return event["info"]["name"] in ("LogSeedResult", "LogModelResult", "LogSnapshotResult", "LogTestResult")
 
 
-def _tell(message: str) -> None:
-    sys.stdout.write(f"{message}\n")
-    sys.stdout.flush()
+def _tell(message: str, out: TextIO | None = None) -> None:
+    out = out or sys.stdout
+    out.write(f"{message}\n")
+    out.flush()

@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
+from dagster_apollo.dbt.automation import Automation, automation_condition
 from dagster_apollo.dbt.dagster_dbt_internals import (
     default_asset_key_fn,
     default_owners_from_dbt_resource_props,
@@ -39,12 +40,26 @@ class TenantTranslator(DagsterDbtTranslator):
         tenant: the tenant's id, the first part of every key.
         manifest: the slim manifest that will be translated.
         owner: who owns what dbt gives no owner.
+        automation: the condition by which models and snapshots follow what they are built from.
+        groups: the group of what carries a tag, by tag; the first of them counts.
+        partitions: the partitions of what has them, by unique id.
     """
 
-    def __init__(self, tenant: str, manifest: Mapping[str, Any], owner: str | None = None) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        manifest: Mapping[str, Any],
+        owner: str | None = None,
+        automation: Automation | None = None,
+        groups: Mapping[str, str] | None = None,
+        partitions: Mapping[str, dg.PartitionsDefinition[str]] | None = None,
+    ) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_source_tests_as_checks=True))
         self._tenant = tenant
         self._owner = owner
+        self._automation = automation
+        self._groups = groups or {}
+        self._partitions = partitions or {}
         self._keys = asset_keys(tenant, manifest)
         _tell_checks_apart(manifest, self._keys)
 
@@ -58,11 +73,24 @@ class TenantTranslator(DagsterDbtTranslator):
         return self._keys[dbt_resource_props["unique_id"]]
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """dbt's group, else the folder under `models/`, else the kind of node."""
+        """The tenant's own by tag, else dbt's, else the folder under `models/`, else the kind of node."""
+        carried = dbt_resource_props.get("tags") or []
+        if ours := next((group for tag, group in self._groups.items() if tag in carried), None):
+            return ours
         kind = dbt_resource_props["resource_type"]
         group = group_from_dbt_resource_props_fallback_to_directory(dbt_resource_props) if kind == "model" else None
         named = group or dbt_resource_props["config"].get("group") or _PLURALS.get(kind)
         return dagster_name(named) if named else None
+
+    def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition[str] | None:
+        """The tenant's days, for what its `partitions` selects."""
+        return self._partitions.get(dbt_resource_props["unique_id"])
+
+    def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition[Any] | None:
+        """The tenant's `automation`; nothing upstream of a seed could be followed, and a source is not built here."""
+        if self._automation and dbt_resource_props["resource_type"] in ("model", "snapshot"):
+            return automation_condition(self._automation)
+        return None
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """dbt's, without the SQL: that is metadata of each run, compiled."""

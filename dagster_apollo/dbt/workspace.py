@@ -14,11 +14,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dagster_apollo import environment
-from dagster_apollo.errors import Problem, TenantError
-from dagster_apollo.execution.process import DbtProcess
+from dagster_apollo.dbt.in_container import TARGET_PATH, dbt_task
+from dagster_apollo.errors import Problem, SettingsError, TenantError
+from dagster_apollo.execution.command import Command, ContainerCommand
+from dagster_apollo.execution.container import ContainerPlace, ContainerRunner, ContainerTask
+from dagster_apollo.execution.image_files import digest_of_files
+from dagster_apollo.execution.place import container_place, runner_in
+from dagster_apollo.execution.process import NativeCommand
 from dagster_apollo.settings import Values, colliding_prefixes, read
 from dagster_apollo.tenant import Tenant, load_tenant, tenant_names
-from dagster_apollo.warehouse.profiles import Profile, build_profile, duckdb_file, write_profile
+from dagster_apollo.warehouse.duckdb import EXTENSIONS_VARIABLE, duckdb_file, extension_folder, link_extensions
+from dagster_apollo.warehouse.profiles import Profile, build_profile, write_profile
+from dagster_apollo.warehouse.services import settings_of
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class Workspace:
         profiles_dir: where `profiles.yml` lies, in a folder of this process's own.
         prepared_dir: the manifest and partial parse of the default target.
         runs_dir: below it each dbt invocation has a folder while it runs.
+        containers: who runs its commands in containers; None: they run natively.
     """
 
     tenant: Tenant
@@ -70,17 +78,58 @@ class Workspace:
     profiles_dir: Path
     prepared_dir: Path
     runs_dir: Path
+    containers: ContainerRunner | None
     _environment: Mapping[str, str] = field(repr=False)
+    _commands_environment: Mapping[str, str] = field(repr=False)
 
-    def dbt(self, words: Sequence[str], target_path: Path, *, events: bool = True) -> DbtProcess:
-        """A dbt process that is about to start.
+    def dbt(self, words: Sequence[str], target_path: Path, *, events: bool = True) -> Command:
+        """A dbt that is about to start, where the tenant says: natively or in a container.
 
         Args:
             words: the command and its arguments.
-            target_path: where it puts its artifacts.
+            target_path: where its artifacts come to lie.
             events: as JSON lines of every level, for a program; else as text, for a person.
         """
-        return DbtProcess(words, self.environment(target_path, events=events), self.tenant.project_dir)
+        if self.containers is None:
+            return self.native_dbt(words, target_path, events=events)
+        task = dbt_task(
+            words,
+            self.environment(target_path, events=events),
+            folder=self.tenant.folder,
+            project_dir=self.tenant.project_dir,
+            profile=self.profile.text,
+            target_path=target_path,
+            made_of=digest_of_files(self.tenant.folder),
+        )
+        return ContainerCommand(self.containers, task, {TARGET_PATH: target_path})
+
+    def require_services(self) -> None:
+        """Refuse to start dbt where it would only find that it cannot connect.
+
+        Raises:
+            SettingsError: naming the settings of the tenant's services that are missing, on `local`; elsewhere they
+                keep the workspace from being opened.
+        """
+        if self.profile.missing:
+            raise SettingsError(self.profile.missing, f"{self.tenant.name} cannot be built")
+
+    def native_dbt(self, words: Sequence[str], target_path: Path, *, events: bool = True) -> NativeCommand:
+        """The same as a process of this machine whatever the tenant says: `deps` and `parse`, which build nothing."""
+        return NativeCommand(("dbt", *words), self.environment(target_path, events=events), self.tenant.project_dir)
+
+    def command(self, words: Sequence[str], variables: Mapping[str, str] | None = None) -> Command:
+        """Another command of the tenant's, where its dbt runs too, with its folder as the working folder.
+
+        Args:
+            words: the program and its arguments; `python` is the one that this process runs under. No secrets.
+            variables: beside those of the tenant, its secrets among them.
+        """
+        environment = {**self._commands_environment, **(variables or {})}
+        if self.containers is None:
+            return NativeCommand(words, environment, self.tenant.folder)
+        return ContainerCommand(
+            self.containers, ContainerTask(tuple(words), environment, made_of=digest_of_files(self.tenant.folder))
+        )
 
     def environment(self, target_path: Path, *, events: bool = True) -> dict[str, str]:
         """Every variable that dbt gets."""
@@ -151,12 +200,26 @@ def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, par
         SettingsError: the tenant's settings or its key are not right.
     """
     tenant, values = read_tenant(environ, places, name)
-    own = environment.for_tenant(environ, name)
+    # Who is told of failures is no matter of dbt's, and the URLs are secrets whatever their variables are called.
+    told = [entry.url_variable for entry in tenant.config.notifications]
+    own = environment.without(environment.for_tenant(environ, name), name, told)
     profile = build_profile(tenant, values, places.state_dir, parse_only=parse_only)
     for target in ("local", "dev", "prod"):
         if not parse_only and (tenant.config.warehouse == "duckdb" or target == "local"):
             duckdb_file(tenant, places.state_dir, target).parent.mkdir(parents=True, exist_ok=True)
+    if not parse_only:
+        link_extensions(places.state_dir, tenant.config.services)
     kept = places.state_dir / "tenants" / name
+    place = None if parse_only else tenant_place(tenant, values, places)
+    for_dbt = environment.for_dbt(own, name, tenant.config.environment)
+    for_commands = environment.for_commands(own, name, tenant.config.environment)
+    if place:
+        needed = settings_of(tenant.config.services)
+        for_dbt = environment.for_container(for_dbt, own, name, tenant.config.environment)
+        for_commands = environment.for_container(for_commands, own, name, tenant.config.environment, needed)
+    if tenant.config.container and (values.text("APOLLO_EXECUTION") or tenant.config.execution) == "docker":
+        # dbt parses natively what a container builds, and starts anew there when it is told otherwise.
+        for_dbt = {**tenant.config.container.environment, **for_dbt}
     return Workspace(
         tenant,
         values,
@@ -164,5 +227,20 @@ def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, par
         write_profile(profile),
         kept / ("parsed" if parse_only else "prepared") / values.target,
         kept / "runs",
-        environment.for_dbt(own, name, tenant.config.environment),
+        runner_in(place, environ) if place else None,
+        for_dbt,
+        for_commands,
     )
+
+
+def tenant_place(tenant: Tenant, values: Values, places: Places) -> ContainerPlace | None:
+    """Where a tenant's commands run, when that is a container; a DuckDB file is then seen inside where it is here.
+
+    Raises:
+        TenantError: a container is asked for, and `tenant.yaml` does not say which.
+    """
+    on_duckdb = values.target == "local" or tenant.config.warehouse == "duckdb"
+    shared = duckdb_file(tenant, places.state_dir, values.target).parent.parent if on_duckdb else None
+    # dbt's partial parse holds for the connection that it was made with, this folder's path included.
+    extensions = {EXTENSIONS_VARIABLE: extension_folder(places.state_dir)}
+    return container_place(tenant, values, places.state_dir, shared, extensions)

@@ -57,7 +57,7 @@ class Release:
         targets: the services, in the order in which they change.
         image: what they are brought to.
         page: where the smoke test looks.
-        tenants: those of this repository.
+        locations: those that this repository declares.
         limits: how long things may take.
         say: told how it goes.
         clock: time.
@@ -70,7 +70,7 @@ class Release:
         targets: Sequence[Target],
         image: Image,
         page: StatusPage,
-        tenants: Collection[str],
+        locations: Collection[str],
         *,
         limits: Limits,
         say: Say,
@@ -81,7 +81,7 @@ class Release:
         self._targets = targets
         self._image = image
         self._page = page
-        self._tenants = tenants
+        self._locations = locations
         self._limits = limits
         self._say = say
         self._clock = clock or RealClock()
@@ -134,7 +134,7 @@ class Release:
             problems = watch(
                 self._page,
                 before,
-                self._tenants,
+                self._locations,
                 clock=self._clock,
                 settle_seconds=limits.settle_seconds if begun else 0,
                 limit_seconds=limits.smoke_seconds,

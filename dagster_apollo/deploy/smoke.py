@@ -120,13 +120,14 @@ def _first_line(told: object) -> str:
     return (str(told or "").strip().splitlines() or ["is red"])[0][:300]
 
 
-def compare(before: Health, now: Health, tenants: Collection[str]) -> list[Problem]:
+def compare(before: Health, now: Health, locations: Collection[str]) -> list[Problem]:
     """What is worse than it was, as errors; what is red and was red before, as warnings.
 
     Args:
         before: as it was, which may be unheard.
         now: as it is.
-        tenants: those that this repository has: a location that is gone with its folder is not missed.
+        locations: those that this repository declares: one that is gone with its folder, or its line in `tenant.yaml`,
+            is not missed.
     """
     if now.unheard:
         return [Problem("smoke test", now.unheard, "See the webserver's log.")]
@@ -144,7 +145,7 @@ def compare(before: Health, now: Health, tenants: Collection[str]) -> list[Probl
             was_well = name in _VITAL or (before.unheard is None and name not in before.reasons)
         problems.append(_ill(name, reason, was_well=was_well))
     for name in before.locations.keys() - now.locations.keys():
-        was_well = before.locations[name] and name in tenants
+        was_well = before.locations[name] and name in locations
         problems.append(_ill(f"{_LOCATION}{name}", "is not there any more", was_well=was_well))
     if not now.ok and not now.reasons:
         problems.append(_ill("status", "is red and does not say why", was_well=before.ok or bool(before.unheard)))
@@ -177,7 +178,7 @@ def look_when_settled(page: StatusPage, *, clock: Clock, settle_seconds: float, 
 def watch(
     page: StatusPage,
     before: Health,
-    tenants: Collection[str],
+    locations: Collection[str],
     *,
     clock: Clock,
     settle_seconds: float,
@@ -197,7 +198,7 @@ def watch(
     clock.sleep(settle_seconds)
     deadline = clock.now() + limit_seconds
     while True:
-        problems = compare(before, page.look(), tenants)
+        problems = compare(before, page.look(), locations)
         if not any(problem.severity == "error" for problem in problems) or clock.now() >= deadline:
             return problems
         clock.sleep(poll_seconds)

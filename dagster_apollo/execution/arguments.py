@@ -5,7 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Days:
+    """The days that a run is for.
+
+    Attributes:
+        first: the first of them.
+        end: the day after the last one.
+        as_event_time: they reach dbt as the event time of microbatch models, and not as vars. Vars that differ make dbt
+            parse the whole project.
+    """
+
+    first: date
+    end: date
+    as_event_time: bool = False
+
+    def variables(self) -> dict[str, str]:
+        """The vars of a run, all three in the form `2026-01-31`."""
+        if self.as_event_time:
+            return {}
+        return {
+            "partition_date": self.first.isoformat(),
+            "partition_start": self.first.isoformat(),
+            "partition_end": self.end.isoformat(),
+        }
+
+    def words(self) -> list[str]:
+        """The arguments of `dbt build`."""
+        if not self.as_event_time:
+            return []
+        return ["--event-time-start", self.first.isoformat(), "--event-time-end", self.end.isoformat()]
 
 
 @dataclass(frozen=True)
@@ -17,17 +50,20 @@ class Build:
         full_refresh: build incremental models anew.
         variables: `--vars`.
         target: the profile's target to build in, where it is not the default.
+        days: of a run for some days of partitioned models.
     """
 
     select: Sequence[str] = ()
     full_refresh: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     target: str | None = None
+    days: Days | None = None
 
 
 def build(wanted: Build) -> list[str]:
     """`dbt build` of exactly what is selected: tests are named, never inferred, so that what ran can be held to it."""
-    return [*_command("build", wanted), *(["--full-refresh"] if wanted.full_refresh else [])]
+    words = [*_command("build", wanted), *(["--full-refresh"] if wanted.full_refresh else [])]
+    return [*words, *(wanted.days.words() if wanted.days else [])]
 
 
 def seed(wanted: Build) -> list[str]:
@@ -52,8 +88,9 @@ def _command(name: str, wanted: Build) -> list[str]:
         words += ["--select", *wanted.select]
         if name == "build":
             words += ["--indirect-selection", "empty"]
-    if wanted.variables:
-        words += ["--vars", json.dumps(dict(wanted.variables), sort_keys=True)]
+    variables = {**wanted.variables, **(wanted.days.variables() if wanted.days else {})}
+    if variables:
+        words += ["--vars", json.dumps(variables, sort_keys=True)]
     if wanted.target:
         words += ["--target", wanted.target]
     return words

@@ -1,6 +1,6 @@
-"""dbt as a child process: its JSON log line by line, its end, and its orderly stop.
+"""dbt, or another command, as a child process: what it prints line by line, its end, and its orderly stop.
 
-Knows nothing of Dagster or of tenants: an argument list, an environment and a folder go in, lines come out.
+Knows nothing of Dagster or of tenants: words, an environment and a folder go in, lines come out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,24 +30,26 @@ def dbt_executable() -> Path:
 
 
 @dataclass
-class DbtProcess:
-    """One running dbt. Iterate over `lines()`; afterwards `returncode` is set.
+class NativeCommand:
+    """One running command. Iterate over `lines()`; afterwards `returncode` is set.
 
     Attributes:
-        arguments: the words after `dbt`.
+        words: the program and its arguments; `python` is the one that runs this.
         environment: all of its variables.
         folder: where it runs.
+        notes: nothing; a container has some.
     """
 
-    arguments: Sequence[str]
+    words: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     folder: Path
     returncode: int | None = None
+    notes: tuple[str, ...] = ()
 
-    def lines(self) -> Iterator[str]:
-        """Start dbt and yield what it prints. Whatever ends the iteration early also ends dbt."""
+    def lines(self) -> Generator[str, None, None]:
+        """Start it and yield what it prints. Whatever ends the iteration early also ends the command."""
         process = subprocess.Popen(
-            [str(dbt_executable()), *self.arguments],
+            self.argument_list(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -63,6 +65,15 @@ class DbtProcess:
             self.returncode = process.wait()
         finally:
             self.returncode = _stop(process)
+
+    def argument_list(self) -> list[str]:
+        """What the system is given: `dbt` and `python` are those that belong together."""
+        program, *arguments = self.words
+        ours = {"dbt": str(dbt_executable()), "python": sys.executable}
+        return [ours.get(program, program), *arguments]
+
+    def bring(self, file: Path) -> None:
+        """Nothing: what it writes is here."""
 
 
 def end_with_parent() -> None:

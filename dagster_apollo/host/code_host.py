@@ -16,33 +16,24 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dagster_apollo import environment
 from dagster_apollo.dbt.relations import shared_tables
 from dagster_apollo.dbt.workspace import Places
-from dagster_apollo.errors import HostError, Problem
-from dagster_apollo.host.directory import DEFAULT_PORT, Directory, Location
-from dagster_apollo.host.directory_server import DirectoryServer
-from dagster_apollo.host.role import TENANT_VARIABLE, Release, role_settings, say
+from dagster_apollo.errors import Problem
+from dagster_apollo.host.broker import Broker
+from dagster_apollo.host.directory import Location
+from dagster_apollo.host.role import TENANT_VARIABLE, say
 from dagster_apollo.host.tenant_process import Report
 from dagster_apollo.host.walls import (
     Cell,
-    assign,
-    can_be_run_by_others,
-    can_listen,
-    forbid_core_dumps,
-    make_folders,
     send,
     start,
 )
-from dagster_apollo.settings import Values
-from dagster_apollo.tenant import chosen_names
-from dagster_apollo.warehouse.profiles import require_shared_settings
 
 TICK_SECONDS = 0.2
 # A tenant's process that ends at once is started again after these waits; one that has served for a while, at once.
@@ -58,17 +49,18 @@ LAST_GRACE_SECONDS = 5.0
 
 @dataclass
 class Tenant:
-    """One tenant's process, whichever it is now.
+    """One tenant's process, whichever it is now; with several code locations it serves each from a child.
 
     Attributes:
-        cell: its user, port and folder.
+        cell: its user, ports and folder.
         process: None before the first and between two.
         report: what it told; None: it has not yet.
         heard: what of the report has come.
-        report_from, verdict_to: the pipes' ends that are ours.
+        report_from, verdict_to, served_by: the pipes' ends that are ours; the last is closed when it is to drain, and
+            there with several locations alone.
         started_at, due_at: when it was started, and when it is next (monotonic, in seconds).
         failures: how often it ended soon after its start, in a row.
-        ready: whether its port answers.
+        ready: the locations whose ports answer.
     """
 
     cell: Cell
@@ -77,15 +69,20 @@ class Tenant:
     heard: bytes = b""
     report_from: int | None = None
     verdict_to: int | None = None
+    served_by: int | None = None
     started_at: float = 0.0
     due_at: float = 0.0
     failures: int = 0
-    ready: bool = False
+    ready: frozenset[str] = frozenset()
     problem: Problem | None = None
 
     @property
     def name(self) -> str:
         return self.cell.name
+
+    @property
+    def locations(self) -> list[Location]:
+        return [Location(name, port, name in self.ready) for name, port in self.cell.ports.items()]
 
 
 @dataclass
@@ -98,6 +95,7 @@ class CodeHost:
         bind: the address that gRPC servers and directory listen on.
         tenants: one each.
         drain_seconds: what runs in flight are given.
+        broker: starts tenants' containers; None where there are none.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -107,6 +105,7 @@ class CodeHost:
     drain_seconds: float
     shared_home: Path | None
     tell: Callable[[str], None] = say
+    broker: Broker | None = None
     _stopping: bool = field(default=False, init=False)
 
     def run(self, publish: Callable[[Sequence[Location], bool], None]) -> None:
@@ -117,29 +116,38 @@ class CodeHost:
         """
         while not self._stopping:
             self._look_after()
-            publish([Location(t.name, t.cell.port, t.ready) for t in self.tenants], False)
+            publish([location for tenant in self.tenants for location in tenant.locations], False)
             self._wait(TICK_SECONDS)
-        publish([Location(t.name, t.cell.port, t.ready) for t in self.tenants], True)
+        publish([location for tenant in self.tenants for location in tenant.locations], True)
         self._drain()
 
     def stop(self, *_: object) -> None:
         """Begin to end: what a signal does."""
         self._stopping = True
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping
+
     def _look_after(self) -> None:
         self._reap()
+        if self.broker:
+            self.broker.look_after()
         now = time.monotonic()
         for tenant in self.tenants:
             if tenant.process is None and now >= tenant.due_at:
                 self._start(tenant)
-            if tenant.process and tenant.report and not tenant.ready:
-                tenant.ready = _answers(self.bind, tenant.cell.port)
+            if tenant.process and tenant.report and len(tenant.ready) < len(tenant.cell.ports):
+                silent = {name: port for name, port in tenant.cell.ports.items() if name not in tenant.ready}
+                tenant.ready |= {name for name, port in silent.items() if _answers(self.bind, port)}
         self._give_verdicts()
 
     def _start(self, tenant: Tenant) -> None:
         report_from, report_to = os.pipe()
         verdict_from, verdict_to = os.pipe()
-        words = [str(tenant.cell.port), self.bind, str(report_to), str(verdict_from)]
+        ports = [f"{name}={port}" for name, port in tenant.cell.ports.items()]
+        words = [self.bind, str(report_to), str(verdict_from), *ports]
         command = [sys.executable, "-m", "dagster_apollo.host.tenant_process", *words]
         try:
             tenant.process = start(tenant.cell, command, self._environ_of(tenant.cell), (report_to, verdict_from))
@@ -154,7 +162,7 @@ class CodeHost:
             os.close(verdict_from)
         os.set_blocking(report_from, False)
         tenant.report_from, tenant.verdict_to = report_from, verdict_to
-        tenant.started_at, tenant.heard, tenant.report, tenant.ready = time.monotonic(), b"", None, False
+        tenant.started_at, tenant.heard, tenant.report, tenant.ready = time.monotonic(), b"", None, frozenset()
 
     def _environ_of(self, cell: Cell) -> dict[str, str]:
         own = {
@@ -167,7 +175,10 @@ class CodeHost:
             "TMPDIR": str(cell.folder / "tmp"),
             "PATH": f"{Path(sys.executable).parent}:{self.environ.get('PATH', '')}",
             "PYTHONPATH": str(self.places.root),
+            **(self.broker.environ_of(cell.name) if self.broker else {}),
         }
+        # Which engine there is, and with whose credentials images are pulled, is the broker's to know.
+        own = {name: value for name, value in own.items() if not name.startswith("DOCKER_")}
         own.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every import is paid again by every run
         return own
 
@@ -215,7 +226,10 @@ class CodeHost:
         line = json.dumps([problem.as_dict() for problem in problems]).encode() + b"\n"
         with contextlib.suppress(BrokenPipeError):
             os.write(tenant.verdict_to, line)
-        os.close(tenant.verdict_to)
+        if len(tenant.cell.ports) > 1:
+            tenant.served_by = tenant.verdict_to
+        else:
+            os.close(tenant.verdict_to)
         tenant.verdict_to = None
 
     def _reap(self) -> None:
@@ -227,6 +241,8 @@ class CodeHost:
                 return
             if pid == 0:
                 return
+            if self.broker and self.broker.ended(pid, status):
+                continue
             for tenant in self.tenants:
                 if tenant.process and tenant.process.pid == pid:
                     tenant.process.returncode = os.waitstatus_to_exitcode(status)
@@ -235,22 +251,26 @@ class CodeHost:
                     self._ended(tenant)
 
     def _ended(self, tenant: Tenant) -> None:
-        for descriptor in (tenant.report_from, tenant.verdict_to):
+        for descriptor in (tenant.report_from, tenant.verdict_to, tenant.served_by):
             if descriptor is not None:
                 os.close(descriptor)
         well = tenant.process is not None and time.monotonic() - tenant.started_at > SERVED_WELL_SECONDS
         tenant.failures = 0 if well else tenant.failures + 1
         wait = 0.0 if well else BACKOFF_SECONDS[min(tenant.failures, len(BACKOFF_SECONDS)) - 1]
         tenant.due_at = time.monotonic() + wait
-        tenant.process, tenant.report, tenant.ready = None, None, False
-        tenant.report_from = tenant.verdict_to = None
+        tenant.process, tenant.report, tenant.ready = None, None, frozenset()
+        tenant.report_from = tenant.verdict_to = tenant.served_by = None
 
     def _drain(self) -> None:
         """Take no new run, let those in flight end, then end everything."""
         end = time.monotonic() + self.drain_seconds
         serving = [tenant for tenant in self.tenants if tenant.process]
         self.tell(f"told to end: no new runs; those in flight have {self.drain_seconds:g} s")
-        ask_to_finish(self.bind, [tenant.cell.port for tenant in serving if tenant.ready])
+        for tenant in serving:
+            if tenant.served_by is not None:  # what ends now is not started again
+                os.close(tenant.served_by)
+                tenant.served_by = None
+        ask_to_finish(self.bind, [entry.port for tenant in serving for entry in tenant.locations if entry.ready])
         for tenant in serving:
             if tenant.process and not tenant.ready:  # it never served
                 send(tenant.cell, tenant.process.pid, signal.SIGTERM)
@@ -273,6 +293,8 @@ class CodeHost:
         for tenant in self.tenants:
             if tenant.cell.user is not None or tenant.name in sessions:
                 send(tenant.cell, sessions.get(tenant.name, 0), signal.SIGKILL)
+        if self.broker:
+            self.broker.stop()
         self._reap()
         self.tell("ended")
 
@@ -295,76 +317,3 @@ def _answers(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.settimeout(0.2)
         return probe.connect_ex((address, port)) == 0
-
-
-def serve(environ: Mapping[str, str], root: Path) -> None:
-    """Serve all tenants until SIGTERM or SIGINT.
-
-    Raises:
-        SettingsError: something that all tenants share is wrong or missing; nothing is started.
-        HostError: the database did not answer with this version's schema, or the port is taken.
-    """
-    as_root = os.geteuid() == 0 and can_be_run_by_others(Path(sys.executable))
-    values = role_settings(environ, needs_database=as_root)
-    if os.geteuid() == 0 and not as_root:
-        if values["APOLLO_CONTAINER"]:
-            remedy = "Install it in a folder that every user may enter."
-            raise HostError([Problem(sys.executable, "cannot be run by the tenants' users", remedy)])
-        say(f"tenants share the user root, who can read all: {sys.executable} is in a folder that is closed to others")
-    require_shared_settings(environ)
-    os.umask(0o022)
-    forbid_core_dumps()
-    places = Places.find(environ, root)
-    places = replace(places, tenants_dir=places.tenants_dir.resolve(), state_dir=places.state_dir.resolve())
-    names = chosen_names(places.tenants_dir, values.text("TENANTS"))
-    bind = str(values["APOLLO_BIND"])
-    port = (values.integer("PORT") if "PORT" in values.sources else None) or DEFAULT_PORT
-    cells = assign(names, places.state_dir, port + 1, as_root=as_root, is_free=can_listen(bind))
-    wrong = make_folders(cells, places.state_dir)
-    shared_home = None
-    if not values["DAGSTER_PG_URI"]:
-        from dagster_apollo.host.instance import lay_home
-
-        shared_home = lay_home(environ, root)
-    # One whose folder is not its own gets another, so that its location can say so.
-    spare = Path(tempfile.gettempdir())
-    cells = [replace(c, folder=spare / f"apollo-{c.name}-{c.user}") if c.name in wrong else c for c in cells]
-    tenants = [Tenant(cell, problem=wrong.get(cell.name)) for cell in cells]
-    host = CodeHost(environ, places, bind, tenants, float(values.integer("APOLLO_DRAIN_SECONDS") or 0), shared_home)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, host.stop)
-    here = Release.here(values)
-    directory = Directory((), None, here.version, here.release, here.image)
-    with DirectoryServer(bind, port, directory) as server:
-        say(f"the code host's directory is on {bind}:{port}; {len(names)} tenants")
-        instance = _instance_of(values, environ, host)
-        if instance is None:
-            return  # told to end while it waited
-        host.run(
-            lambda locations, draining: server.show(
-                replace(directory, locations=tuple(locations), instance=instance, draining=draining)
-            )
-        )
-
-
-def _instance_of(values: Values, environ: Mapping[str, str], host: CodeHost) -> str | None:
-    """Wait for the database, in a process of its own that takes Dagster away with it; the instance's id."""
-    if not values["DAGSTER_PG_URI"]:
-        return ""
-    command = [sys.executable, "-m", "dagster_apollo.host.waiting"]
-    given = {name: environ[name] for name in ("DAGSTER_PG_URI", "APOLLO_WAIT_SECONDS", "PATH") if name in environ}
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=given, cwd=host.places.root
-    )
-    while process.poll() is None:
-        if host._stopping:
-            process.terminate()
-            process.wait()
-            return None
-        time.sleep(TICK_SECONDS)
-    assert process.stdout is not None  # noqa: S101
-    told = process.stdout.read().decode()
-    if process.returncode:
-        *_, last = told.strip().splitlines() or ["it said nothing"]
-        raise HostError([Problem("DAGSTER_PG_URI", last, "Run `apollo migrate`, and see the database's log.")])
-    return told.strip()

@@ -17,7 +17,9 @@ from dagster_apollo.dbt.workspace import Places, open_workspace, repository_root
 from dagster_apollo.definitions import tenant_definitions
 from dagster_apollo.errors import Problem, TenantError
 from dagster_apollo.host.crossings import recorded_crossings
-from dagster_apollo.host.role import REFUSED_VARIABLE, TENANT_VARIABLE
+from dagster_apollo.host.role import LOCATION_VARIABLE, REFUSED_VARIABLE, TENANT_VARIABLE
+from dagster_apollo.locations import group_of
+from dagster_apollo.shares import share_of
 
 
 @dg.definitions
@@ -27,7 +29,7 @@ def location() -> dg.Definitions:
 
 
 def load(environ: Mapping[str, str]) -> dg.Definitions:
-    """One tenant's definitions, as its process sees them.
+    """One tenant's definitions, or those of one of its locations, as its process sees them.
 
     On `local` a folder that changed is prepared again, so that a reload shows it; elsewhere a missing manifest is an
     error that names the command.
@@ -45,4 +47,5 @@ def load(environ: Mapping[str, str]) -> dg.Definitions:
         prepare(workspace)
     if problems := recorded_crossings(workspace):
         raise TenantError(problems, f"the tenant {name} cannot be served")
-    return tenant_definitions(workspace, load_prepared(workspace), environ, places.state_dir / "outputs")
+    whole = tenant_definitions(workspace, load_prepared(workspace), environ, places.state_dir / "outputs")
+    return share_of(whole, workspace.tenant, group_of(environ.get(LOCATION_VARIABLE, name)))

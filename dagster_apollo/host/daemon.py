@@ -29,6 +29,7 @@ from dagster_apollo.host.dagster_internals import (
     workspace_of,
 )
 from dagster_apollo.host.directory import split_address
+from dagster_apollo.host.freshness import create_daemons
 from dagster_apollo.host.instance import instance_id, lay_home
 from dagster_apollo.host.remote_workspace import RemoteWorkspace, file_workspace
 from dagster_apollo.host.role import (
@@ -77,6 +78,7 @@ def serve(environ: Mapping[str, str], root: Path, *, workspace: Path | None = No
                     instance,
                     workspace_load_target=remote or file_workspace(workspace or home / "workspace.yaml"),
                     heartbeat_interval_seconds=HEARTBEAT_SECONDS,
+                    gen_daemons=create_daemons,
                 )
             )
             if remote:

@@ -7,6 +7,7 @@ Nothing else under `host/` imports a private name, but `storage.py`; a test hold
 from threading import Thread
 
 from alembic.script import ScriptDirectory
+from dagster._core.definitions.freshness import CronFreshnessPolicy, TimeWindowFreshnessPolicy
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._core.storage.cloud_storage_compute_log_manager import (
     CloudStorageComputeLogManager,
@@ -14,9 +15,15 @@ from dagster._core.storage.cloud_storage_compute_log_manager import (
 )
 from dagster._core.storage.compute_log_manager import CapturedLogSubscription, ComputeIOType, ComputeLogManager
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
-from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.context import IWorkspaceProcessContext, WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget, WorkspaceLoadTarget
-from dagster._daemon.controller import DagsterDaemonController, daemon_controller_from_instance
+from dagster._daemon.controller import (
+    DagsterDaemonController,
+    create_daemons_from_instance,
+    daemon_controller_from_instance,
+)
+from dagster._daemon.daemon import DagsterDaemon
+from dagster._daemon.freshness import FreshnessDaemon
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils.log import configure_loggers
 from dagster._utils.schedules import reverse_cron_string_iterator
@@ -32,16 +39,22 @@ __all__ = [
     "ComputeLogManager",
     "ConfigurableClass",
     "ConfigurableClassData",
+    "CronFreshnessPolicy",
+    "DagsterDaemon",
     "DagsterDaemonController",
+    "FreshnessDaemon",
     "GrpcServerCodeLocationOrigin",
+    "IWorkspaceProcessContext",
     "LocalComputeLogManager",
     "PollingComputeLogSubscriptionManager",
     "PostgresRunStorage",
+    "TimeWindowFreshnessPolicy",
     "WorkspaceFileTarget",
     "WorkspaceLoadTarget",
     "WorkspaceProcessContext",
     "alembic_scripts",
     "configure_loggers",
+    "create_daemons_from_instance",
     "daemon_controller_from_instance",
     "daemon_threads",
     "reverse_cron_string_iterator",

@@ -22,10 +22,10 @@ ANSWER_TIMEOUT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Location:
-    """Where one tenant is served.
+    """Where one tenant, or a part of it, is served.
 
     Attributes:
-        name: the tenant, and so the code location.
+        name: the code location: the tenant, or one of its several (`locations.py`).
         port: its gRPC server's, on the code host.
         ready: whether that server accepts connections now.
     """
@@ -40,7 +40,7 @@ class Directory:
     """Everything that the code host says of itself.
 
     Attributes:
-        locations: one a tenant, whether it can be served or not.
+        locations: those of every tenant, whether it can be served or not.
         instance: the id that Dagster keeps in its database; all roles must see the same. Empty: a laptop's SQLite;
             None: it waits for its database.
         version, release, image: what runs there: the package's version, what the image was built from, its digest.

@@ -1,181 +1,188 @@
-"""Building what was never built, when a laptop's stack starts: asked of the webserver, as a person would ask it."""
+"""Building what was never built, when a laptop's stack starts: which assets, in which runs, and what is said of it.
+
+One run a code location, which Dagster orders by what its assets are built from; a location whose assets are built from
+another's waits for that one. How the webserver is asked is `webserver_client.py`.
+"""
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from dagster_apollo.errors import HostError, Problem
+from dagster_apollo.errors import HostError
+from dagster_apollo.host.webserver_client import ASSET_JOB, Asset, RunState, WebserverClient
+from dagster_apollo.locations import tenant_of
 
 _POLL_SECONDS = 1.0
-_REPOSITORY = "__repository__"
 _FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_PARTITION = "dagster/partition"
+Say = Callable[[str], None]
 
-_NODES = """
-query Nodes($selector: RepositorySelector!) {
-  repositoryOrError(repositorySelector: $selector) {
-    __typename
-    ... on Repository { assetNodes {
-      assetKey { path } isMaterializable opNames
-      assetMaterializations(limit: 1) { runId }
-      assetChecksOrError { ... on AssetChecks { checks {
-        name executionForLatestMaterialization { status } } } }
-    } }
-    ... on PythonError { message }
-    ... on RepositoryNotFoundError { message }
-  }
-}"""
-_LAUNCH = """
-mutation Launch($params: ExecutionParams!) {
-  launchRun(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
-}"""
-_RUN = """
-query Run($id: ID!) {
-  runOrError(runId: $id) { ... on Run { status stats { ... on RunStatsSnapshot { materializations stepsFailed } } } }
-}"""
-_FAILURES = """
-query Failures($id: ID!) {
-  logsForRun(runId: $id) { ... on EventConnection { events {
-    ... on ExecutionStepFailureEvent { error { message } failureMetadata { description } }
-    ... on RunFailureEvent { error { message } message }
-  } } }
-}"""
+
+@dataclass
+class _Build:
+    """What is built in one code location.
+
+    Attributes:
+        location: its name.
+        runs: the assets of each run that was not launched yet.
+        waits_for: the locations that build what these assets are made of.
+        run_id: the run that goes on.
+        wanted: how often that one is to materialize an asset; 0: it checks the freshness of sources.
+        status: of the last run that ended.
+        told: the last line of its progress.
+    """
+
+    location: str
+    runs: list[list[Asset]]
+    waits_for: set[str]
+    run_id: str | None = None
+    wanted: int = 0
+    status: str | None = None
+    told: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.run_id is None and (not self.runs or self.status in ("FAILURE", "CANCELED", "NOT LAUNCHED"))
 
 
 def build_what_was_never_built(
-    address: str, tenants: Sequence[str], say: Callable[[str], None], still_running: Callable[[], None]
+    address: str,
+    locations: Sequence[str],
+    say: Say,
+    still_running: Callable[[], None],
+    token: str | None = None,
 ) -> dict[str, str]:
-    """Launch one run a tenant for the assets that have no materialization, then its source freshness; and watch.
+    """Launch runs for the assets that have no materialization, then check the freshness of sources; and watch.
+
+    Of partitioned assets, all partitions are built where one run builds all of them, else the last one.
 
     Args:
         address: the webserver's.
-        tenants: the code locations.
+        locations: the code locations.
         say: prints one line of progress.
         still_running: raises when the stack has ended.
+        token: of `apollo tokens new`, where there is a login.
 
     Returns:
-        The last run's status by tenant: only tenants of which something was built.
+        The last run's status by location: only those of which something was built.
     """
-    running, wanted, ended = {}, {}, {}
-    for tenant in tenants:
-        keys, known = _never_built(address, tenant)
-        if keys is None:
-            say(f"{tenant}: its location does not load; the page shows why")
-        elif not keys:
-            say(f"{tenant}: everything of {known} assets was built before")
-        else:
-            running[tenant] = _launch(address, tenant, "__ASSET_JOB", keys)
-            wanted[tenant] = len(keys)
-            say(f"{tenant}: building {len(keys)} of {known} assets")
-    told: dict[str, str] = {}
-    while running:
+    webserver = WebserverClient(address, token)
+    builds = _planned(webserver, locations, say)
+    while going_on := [build for build in builds.values() if not build.is_over]:
         still_running()
+        idle = [build for build in going_on if build.run_id is None]
+        ready = [build for build in idle if not any(not builds[name].is_over for name in build.waits_for)]
+        if not ready and len(idle) == len(going_on):  # they wait for each other: Dagster shows what cannot be built
+            ready = idle[:1]
+        for build in ready:
+            _launch_next(webserver, build, builds, say)
         time.sleep(_POLL_SECONDS)
-        for tenant, run_id in list(running.items()):
-            run = _ask(address, _RUN, {"id": run_id})["runOrError"]
-            built = (run.get("stats") or {}).get("materializations") or 0
-            line = f"{tenant}: {run['status'].lower()}, {built} of {wanted[tenant]} built"
-            if line != told.get(tenant) and (built % 10 == 0 or run["status"] in _FINAL):
-                say(line)
-                told[tenant] = line
-            if run["status"] not in _FINAL:
-                continue
-            del running[tenant]
-            ended[tenant] = run["status"]
-            if run["status"] != "SUCCESS":
-                say(f"{tenant}: {_why(address, run_id)}\n    {address}/runs/{run_id}")
-            elif wanted[tenant] and None in _outcomes(address, tenant) and _has_freshness(address, tenant):
-                running[tenant] = _launch(address, tenant, f"{tenant}__freshness", [])
-                wanted[tenant] = 0
-                told[tenant] = f"{tenant}: started, 0 of 0 built"
-                say(f"{tenant}: checking how fresh its sources are")
-    for tenant, status in ended.items():
-        if status == "SUCCESS":
-            say(f"{tenant}: {_checks(address, tenant)}")
-    return ended
+        for build in going_on:
+            if build.run_id is not None:
+                _watch(webserver, build, say)
+    for build in builds.values():
+        if build.status == "SUCCESS":
+            checks = [check for asset in webserver.assets(build.location) or [] for check in asset.checks]
+            say(f"{build.location}: built; {checks.count('SUCCEEDED')} of {len(checks)} checks passed")
+    return {build.location: build.status for build in builds.values() if build.status in _FINAL}
 
 
-def _never_built(address: str, tenant: str) -> tuple[list[list[str]] | None, int]:
-    nodes = _asset_nodes(address, tenant)
-    if nodes is None:
-        return None, 0
-    ours = [node for node in nodes if node["isMaterializable"] and f"{tenant}__dbt_build" in node["opNames"]]
-    return [node["assetKey"]["path"] for node in ours if not node["assetMaterializations"]], len(ours)
-
-
-def _checks(address: str, tenant: str) -> str:
-    outcomes = _outcomes(address, tenant)
-    return f"built; {outcomes.count('SUCCEEDED')} of {len(outcomes)} checks passed"
-
-
-def _outcomes(address: str, tenant: str) -> list[str | None]:
-    """Of every check, how it went on what is there now; None for one that was not evaluated."""
-    return [
-        (check["executionForLatestMaterialization"] or {}).get("status")
-        for node in _asset_nodes(address, tenant) or []
-        for check in (node["assetChecksOrError"] or {}).get("checks", [])
-    ]
-
-
-def _asset_nodes(address: str, tenant: str) -> list[dict[str, Any]] | None:
-    selector = {"repositoryName": _REPOSITORY, "repositoryLocationName": tenant}
-    answer = _ask(address, _NODES, {"selector": selector})["repositoryOrError"]
-    nodes: list[dict[str, Any]] | None = answer.get("assetNodes") if answer["__typename"] == "Repository" else None
-    return nodes
-
-
-def _has_freshness(address: str, tenant: str) -> bool:
-    query = "query($s: PipelineSelector!) { pipelineOrError(params: $s) { __typename } }"
-    selector = {"pipelineName": f"{tenant}__freshness", "repositoryName": _REPOSITORY, "repositoryLocationName": tenant}
-    return bool(_ask(address, query, {"s": selector})["pipelineOrError"]["__typename"] == "Pipeline")
-
-
-def _launch(address: str, tenant: str, job: str, keys: Sequence[Sequence[str]]) -> str:
-    selector: dict[str, Any] = {
-        "jobName": job,
-        "repositoryName": _REPOSITORY,
-        "repositoryLocationName": tenant,
+def _planned(webserver: WebserverClient, locations: Sequence[str], say: Say) -> dict[str, _Build]:
+    missing: dict[str, list[Asset]] = {}
+    for location in locations:
+        assets = webserver.assets(location)
+        if assets is None:
+            say(f"{location}: its location does not load; the page shows why")
+            continue
+        known = [asset for asset in assets if asset.is_materializable]
+        missing[location] = [asset for asset in known if not asset.is_built]
+        if missing[location]:
+            say(f"{location}: building {len(missing[location])} of {len(known)} assets")
+        else:
+            say(f"{location}: everything of {len(known)} assets was built before")
+    builder = {asset.key: location for location, assets in missing.items() for asset in assets}
+    return {
+        location: _Build(
+            location,
+            _runs_of(assets),
+            {builder[key] for asset in assets for key in asset.needs if key in builder} - {location},
+        )
+        for location, assets in missing.items()
+        if assets
     }
-    if keys:
-        selector["assetSelection"] = [{"path": list(path)} for path in keys]
-    answer = _ask(address, _LAUNCH, {"params": {"selector": selector, "mode": "default", "runConfigData": "{}"}})
-    launched = answer["launchRun"]
-    if launched["__typename"] != "LaunchRunSuccess":
-        told = launched.get("message") or json.dumps(launched.get("errors") or launched["__typename"])
-        raise HostError([Problem(tenant, f"its run cannot be launched: {told}", f"See {address}.")])
-    return str(launched["run"]["runId"])
 
 
-def _why(address: str, run_id: str) -> str:
-    events = _ask(address, _FAILURES, {"id": run_id})["logsForRun"].get("events", [])
-    for event in events:
-        if description := (event.get("failureMetadata") or {}).get("description") if event else None:
-            return str(description)
-    messages = [event["error"]["message"] for event in events if event and event.get("error")]
-    return messages[0] if messages else "the run failed"
+def _runs_of(assets: Sequence[Asset]) -> list[list[Asset]]:
+    """One for all, unless they are partitioned in several ways: those of each further way have a run of their own."""
+    ways = list(dict.fromkeys(asset.partitions.definition for asset in assets if asset.partitions))
+    first = [asset for asset in assets if asset.partitions is None or asset.partitions.definition == ways[0]]
+    further = [
+        [asset for asset in assets if asset.partitions is not None and asset.partitions.definition == way]
+        for way in ways[1:]
+    ]
+    return [first, *further]
 
 
-def _ask(address: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
-    # The webserver is on this machine: a proxy in the environment has no part in it.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _launch_next(webserver: WebserverClient, build: _Build, builds: dict[str, _Build], say: Say) -> None:
+    if failed := [name for name in sorted(build.waits_for) if builds[name].status != "SUCCESS"]:
+        say(f"{build.location}: is not built, since {', '.join(failed)} was not")
+        build.status = "NOT LAUNCHED"
+        return
+    assets = build.runs.pop(0)
+    partitions = next((asset.partitions for asset in assets if asset.partitions), None)
+    tags: dict[str, str] = {}
+    build.wanted = len(assets)
+    if partitions and partitions.in_one_run:
+        tags = dict(zip(_RANGE, (partitions.first, partitions.last), strict=True))
+        build.wanted = sum(asset.partitions.count if asset.partitions else 1 for asset in assets)
+    elif partitions:
+        tags = {_PARTITION: partitions.last}
+    _launch(webserver, build, ASSET_JOB, say, [asset.key for asset in assets], tags)
+
+
+def _launch(
+    webserver: WebserverClient,
+    build: _Build,
+    job: str,
+    say: Say,
+    keys: Sequence[Sequence[str]] = (),
+    tags: dict[str, str] | None = None,
+) -> None:
+    """What keeps one location from being built keeps no other."""
     try:
-        with opener.open(request, timeout=120) as response:
-            answer = json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        answer = json.loads(error.read() or b"{}")
-    if "data" not in answer or answer.get("errors"):
-        told = json.dumps(answer.get("errors"))[:500]
-        raise HostError([Problem(address, f"the webserver cannot answer: {told}", "See .apollo/logs/webserver.log.")])
-    data: dict[str, Any] = answer["data"]
-    return data
+        build.run_id = webserver.launch(build.location, job, keys, tags)
+    except HostError as error:
+        build.status = "NOT LAUNCHED"
+        say(f"{build.location}: cannot be built\n" + "\n".join(f"    {problem}" for problem in error.problems))
+
+
+def _watch(webserver: WebserverClient, build: _Build, say: Say) -> None:
+    assert build.run_id is not None  # noqa: S101
+    run_id, state = build.run_id, webserver.state(build.run_id)
+    _tell_progress(build, state, say)
+    if state.status not in _FINAL:
+        return
+    build.run_id, build.status = None, state.status
+    freshness = f"{tenant_of(build.location)}__freshness"
+    if state.status != "SUCCESS":
+        say(f"{build.location}: {webserver.why_it_failed(run_id)}\n    {webserver.address}/runs/{run_id}")
+    elif build.wanted and not build.runs and _is_unchecked(webserver, build.location, freshness):
+        say(f"{build.location}: checking how fresh its sources are")
+        build.wanted = 0
+        _launch(webserver, build, freshness, say)
+
+
+def _tell_progress(build: _Build, state: RunState, say: Say) -> None:
+    line = f"{build.location}: {state.status.lower()}, {state.materializations} of {build.wanted} built"
+    is_worth_it = build.wanted and (state.materializations % 10 == 0 or state.status in _FINAL)
+    if is_worth_it and line != build.told:
+        say(line)
+        build.told = line
+
+
+def _is_unchecked(webserver: WebserverClient, location: str, job: str) -> bool:
+    unchecked = any(None in asset.checks for asset in webserver.assets(location) or [])
+    return unchecked and webserver.has_job(location, job)

@@ -26,6 +26,7 @@ from dagster_apollo.definitions import tenant_definitions
 from dagster_apollo.errors import Problem, ProblemsError
 from dagster_apollo.host.crossings import find_crossings
 from dagster_apollo.settings import prefix
+from dagster_apollo.shares import share_problems
 from dagster_apollo.tenant import load_tenant, tenant_names
 
 INSPECTION_TIMEOUT_SECONDS = 600.0
@@ -51,6 +52,10 @@ def inspect_tenant(environ: Mapping[str, str], places: Places, name: str) -> lis
         prepare(workspace)
         manifest = load_prepared(workspace)
         definitions = tenant_definitions(workspace, manifest, environ)
+        # With several locations, what each of them will serve: the whole may be what none of them can.
+        shares = share_problems(definitions, workspace.tenant)
+        if shares:
+            return [*workspace.profile.notes, *shares]
         definitions.get_repository_def().load_all_definitions()
         notes = [
             Problem(

@@ -28,11 +28,21 @@ class Process:
         name: what it is called in messages and the log's file name.
         popen: the running process.
         log: where its output goes.
+        needed: whether the others are of no use without it.
+        stop_signal: what asks it to end.
+        told: whether it was said that it has ended.
     """
 
     name: str
     popen: subprocess.Popen[bytes]
     log: Path
+    needed: bool = True
+    stop_signal: signal.Signals = signal.SIGTERM
+    told: bool = False
+
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self.popen.poll() is None
 
     def require_running(self) -> None:
         """Raise if it has ended.
@@ -40,7 +50,7 @@ class Process:
         Raises:
             HostError: with the last lines of its log.
         """
-        if self.popen.poll() is None:
+        if self.runs():
             return
         tail = "\n    ".join(self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
         what = f"ended with exit code {self.popen.returncode}; its last words:\n    {tail}\n   "
@@ -66,7 +76,16 @@ class ProcessGroup:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, name: str, command: Sequence[str], environ: Mapping[str, str], folder: Path) -> Process:
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        folder: Path,
+        *,
+        needed: bool = True,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> Process:
         """Start a child in a session of its own: Ctrl-C reaches it through us, in order."""
         log = self.log_dir / f"{name}.log"
         with log.open("wb") as output:
@@ -80,20 +99,38 @@ class ProcessGroup:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
-        process = Process(name, popen, log)
+        process = Process(name, popen, log, needed, stop_signal)
         self.processes.append(process)
         return process
 
     def require_running(self) -> None:
-        """Raise for the first child that has ended."""
+        """Raise for the first needed child that has ended."""
         for process in self.processes:
-            process.require_running()
+            if process.needed:
+                process.require_running()
+
+    def ended(self) -> set[str]:
+        """The names of the children that have ended."""
+        return {process.name for process in self.processes if not process.runs()}
+
+    def lost(self) -> list[HostError]:
+        """Why children have ended that are not needed; each is told of once."""
+        errors = []
+        for process in self.processes:
+            if process.needed or process.told:
+                continue
+            try:
+                process.require_running()
+            except HostError as error:
+                errors.append(error)
+                process.told = True
+        return errors
 
     def stop(self) -> None:
         """End every child and all that it started: asked first, killed after a while."""
         descendants = [child for process in self.processes for child in _descendants(process.popen.pid)]
         for process in reversed(self.processes):
-            _signal(process.popen.pid, signal.SIGTERM)
+            _signal(process.popen.pid, process.stop_signal)
         end = time.monotonic() + STOP_TIMEOUT_SECONDS
         for process in self.processes:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -23,6 +23,8 @@ UNPRIVILEGED_ID = 10001
 # Whose process a code location is, and, as JSON, what the code host found to be wrong with that tenant: it has prepared
 # it, and knows of the others.
 TENANT_VARIABLE, REFUSED_VARIABLE = "APOLLO_TENANT", "APOLLO_REFUSED"
+# Which of the tenant's code locations a process serves, where there are several.
+LOCATION_VARIABLE = "APOLLO_LOCATION"
 # Where the daemon says what it runs, beside Dagster's own cursors in the database.
 RELEASE_KEY = "apollo_daemon_release"
 

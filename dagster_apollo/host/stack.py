@@ -6,6 +6,7 @@ socket. What starts them is `start_code_locations`; what else serves tenants lat
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -24,14 +25,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dagster_apollo import environment
 from dagster_apollo.dbt.preparation import prepare
-from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace
+from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, read_tenant
 from dagster_apollo.errors import HostError, Problem, ProblemsError, SettingsError, TenantError
+from dagster_apollo.host.container_images import ContainerImages, begin_images
 from dagster_apollo.host.crossings import record_crossings
 from dagster_apollo.host.first_build import build_what_was_never_built
 from dagster_apollo.host.instance import lay_home
 from dagster_apollo.host.migration import make_storage
 from dagster_apollo.host.processes import ProcessGroup, who_listens
-from dagster_apollo.host.role import TENANT_VARIABLE
+from dagster_apollo.host.role import LOCATION_VARIABLE, TENANT_VARIABLE
+from dagster_apollo.host.unset_services import forget_stand_ins, start_stand_ins
+from dagster_apollo.locations import all_locations, declared_locations
 from dagster_apollo.settings import read
 from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
@@ -71,16 +75,19 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
     if not names:
         remedy = "Make one: `apollo tenant new NAME`."
         raise TenantError([Problem(f"{places.tenants_dir.name}/", "holds no tenant", remedy)])
-    workspaces = prepare_all(environ, places, names, say)
-    _require_database(environ, workspaces)
+    _require_database(environ, places, names)
     home = lay_home(environ, root)
-    make_storage(environ, home, lambda line: None)
     lock = _only_one(home)
     sockets = Path(tempfile.mkdtemp(prefix="apollo-sockets-"))
     try:
         with ProcessGroup(places.state_dir / "logs") as group:
-            locations = start_code_locations(group, environ, places, names, home, sockets)
-            say(f"starting the webserver, the daemon and the code locations of {len(locations)} tenants")
+            environ = start_stand_ins(group, environ, places, names, say)
+            workspaces = prepare_all(environ, places, names, say)
+            images = begin_images(group, environ, places, workspaces, say)
+            make_storage(environ, home, lambda line: None)
+            linked = {"APOLLO_PUBLIC_URL": f"http://{HOST}:{port}", **environ}  # what messages lead to
+            locations = start_code_locations(group, linked, places, names, home, sockets)
+            say(f"starting the webserver, the daemon and the code locations of {len(names)} tenants")
             workspace = _write_workspace(home, locations)
             shared = {
                 **environment.for_nobody(environ),
@@ -91,7 +98,7 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
             }
             shared.pop("PYTHONDONTWRITEBYTECODE", None)
             apollo = str(Path(sys.executable).parent / "apollo")
-            _wait_for_locations(group, locations)
+            _wait_for_locations(group, locations, say)
             for role in ("webserver", "daemon"):
                 group.start(role, [apollo, role, "--workspace", str(workspace)], shared, places.state_dir)
             _wait_for_port(group, port)
@@ -100,15 +107,28 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
             if build:
                 # Elsewhere than on the embedded warehouse, a person says when to build.
                 elsewhere = {space.tenant.name for space in workspaces if space.values.target != "local"}
-                here = [name for name in names if name not in elsewhere]
-                build_what_was_never_built(address, here, say, group.require_running)
+                here = [name for name in names if name not in elsewhere | images.unusable]
+                _build(address, places, here, images, say, group)
             say(f"ready: {address}/asset-groups (Ctrl-C stops everything; logs: {group.log_dir})")
             while True:
                 group.require_running()
+                for error in group.lost():
+                    say(str(error))
                 time.sleep(1)
     finally:
+        forget_stand_ins(places.state_dir)
         shutil.rmtree(sockets, ignore_errors=True)
         lock.close()
+
+
+def _build(
+    address: str, places: Places, names: Iterable[str], images: ContainerImages, say: Say, group: ProcessGroup
+) -> None:
+    """Those that are ready first; those whose image is still being built afterwards."""
+    ready = [name for name in names if name not in images.builds]
+    build_what_was_never_built(address, all_locations(places.tenants_dir, ready), say, group.require_running)
+    later = images.wait_for_builds(say, group.require_running)
+    build_what_was_never_built(address, all_locations(places.tenants_dir, later), say, group.require_running)
 
 
 def _only_one(home: Path) -> IO[str]:
@@ -129,9 +149,13 @@ def _only_one(home: Path) -> IO[str]:
     return lock
 
 
-def _require_database(environ: Mapping[str, str], workspaces: Iterable[Workspace]) -> None:
+def _require_database(environ: Mapping[str, str], places: Places, names: Iterable[str]) -> None:
     """What builds in production is recorded in production's database, never in a laptop's files."""
-    in_prod = [workspace.tenant.name for workspace in workspaces if workspace.values.target == "prod"]
+    in_prod = []
+    for name in names:
+        with contextlib.suppress(ProblemsError):  # told when it is prepared
+            if read_tenant(environ, places, name)[1].target == "prod":
+                in_prod.append(name)
     if in_prod and not environ.get("DAGSTER_PG_URI"):
         what = f"is not set, and {', '.join(in_prod)} would build with DBT_TARGET=prod"
         raise SettingsError([Problem("DAGSTER_PG_URI", what, "Set it, or use DBT_TARGET=dev here.")])
@@ -163,10 +187,9 @@ def start_code_locations(
     home: Path,
     sockets: Path,
 ) -> list[CodeLocation]:
-    """Start Dagster's code server for each tenant."""
+    """Start Dagster's code server for each location of each tenant."""
     locations = []
     for name in names:
-        location = CodeLocation(name, sockets / f"{name}.sock")
         own = {
             **environment.for_tenant(environment.without_settings_of_others(environ, "code"), name),
             TENANT_VARIABLE: name,
@@ -176,11 +199,13 @@ def start_code_locations(
             "PATH": f"{Path(sys.executable).parent}:{environ.get('PATH', '')}",
         }
         own.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every import is paid again by every run
-        command = [str(Path(sys.executable).parent / "dagster"), "code-server", "start", "--socket"]
-        command += [str(location.socket), "-m", "dagster_apollo.host.code_location", "--location-name", name]
-        # Not in the repository: Dagster would read its .env, which holds every tenant's variables.
-        group.start(f"code-{name}", command, own, home)
-        locations.append(location)
+        for served in declared_locations(places.tenants_dir, name):
+            location = CodeLocation(served, sockets / f"{served}.sock")
+            command = [str(Path(sys.executable).parent / "dagster"), "code-server", "start", "--socket"]
+            command += [str(location.socket), "-m", "dagster_apollo.host.code_location", "--location-name", served]
+            # Not in the repository: Dagster would read its .env, which holds every tenant's variables.
+            group.start(f"code-{served}", command, {**own, LOCATION_VARIABLE: served}, home, needed=False)
+            locations.append(location)
     return locations
 
 
@@ -202,15 +227,23 @@ def _require_free(port: int) -> None:
             raise HostError([problem], "the webserver cannot have its port") from None
 
 
-def _wait_for_locations(group: ProcessGroup, locations: Sequence[CodeLocation]) -> None:
+def _wait_for_locations(group: ProcessGroup, locations: Sequence[CodeLocation], say: Say) -> None:
+    """Wait until each answers; one that does not is told of, and its page shows it, while the others go on."""
     end = time.monotonic() + START_TIMEOUT_SECONDS
-    for location in locations:
-        while not _answers(location.socket):
-            group.require_running()
-            if time.monotonic() > end:
-                remedy = f"See {group.log_dir}/code-{location.name}.log."
-                raise HostError([Problem(f"code location {location.name}", "did not answer in time", remedy)])
-            time.sleep(0.2)
+    waiting = list(locations)
+    while waiting:
+        group.require_running()
+        for error in group.lost():
+            say(str(error))
+        gone = group.ended()
+        waiting = [entry for entry in waiting if f"code-{entry.name}" not in gone and not _answers(entry.socket)]
+        if time.monotonic() > end:
+            for entry in waiting:
+                say(
+                    f"{entry.name}: its code location did not answer in time; see {group.log_dir}/code-{entry.name}.log"
+                )
+            return
+        time.sleep(0.2)
 
 
 def _answers(path: Path) -> bool:

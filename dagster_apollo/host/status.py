@@ -25,6 +25,7 @@ from dagster_apollo.host.instance import database_problems
 from dagster_apollo.host.remote_workspace import CodeHostState, RemoteWorkspace
 from dagster_apollo.host.role import RELEASE_KEY, Release
 from dagster_apollo.host.schedule_lag import Lag, schedule_lags
+from dagster_apollo.locations import tenant_of
 from dagster_apollo.settings import Values
 from dagster_apollo.silent_database import ask, with_limits
 
@@ -93,7 +94,7 @@ class Status:
         """The part that somebody who sees only some tenants is shown."""
         if readable is None:
             return self
-        hidden = {name for name in self.locations if name not in readable}
+        hidden = {name for name in self.locations if tenant_of(name) not in readable}
         return Status(
             self.at,
             self.webserver,
@@ -103,7 +104,7 @@ class Status:
             {name: entry for name, entry in self.locations.items() if name not in hidden},
             {name: lag for name, lag in self.schedules.items() if name.partition("/")[0] not in hidden},
             {},
-            tuple(reason for reason in self.reasons if _tenant_of(reason) not in hidden),
+            tuple(reason for reason in self.reasons if _location_of(reason) not in hidden),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -253,7 +254,7 @@ _NOTHING_TOLD = {"version": None, "release": None, "image": None, "started": Non
 _DATABASE_REMEDY = "See whether Postgres runs and takes connections, and DAGSTER_PG_URI."
 
 
-def _tenant_of(reason: Problem) -> str | None:
+def _location_of(reason: Problem) -> str | None:
     kind, _, name = reason.where.partition(" ")
     return name.partition("/")[0] if kind in ("location", "schedule") else None
 

@@ -21,7 +21,8 @@ from dagster_apollo.dbt.preparation import load_prepared, prepare, what_differs
 from dagster_apollo.dbt.workspace import Places, open_workspace, repository_root
 from dagster_apollo.errors import Problem, ProblemsError
 from dagster_apollo.execution.process import end_with_parent
-from dagster_apollo.host.role import REFUSED_VARIABLE, TENANT_VARIABLE, say
+from dagster_apollo.host.location_servers import server_command
+from dagster_apollo.host.role import LOCATION_VARIABLE, REFUSED_VARIABLE, TENANT_VARIABLE, say
 from dagster_apollo.settings import read
 
 
@@ -82,13 +83,15 @@ def make_own_folders(folder: Path, root: Path) -> None:
     shutil.copyfile(root / "dagster.yaml", home / "dagster.yaml")
 
 
-def main(port: str, host: str, report: str, verdict: str) -> None:
+def main(host: str, report: str, verdict: str, *ports: str) -> None:
     """Prepare, tell, hear, serve.
 
     Args:
-        port, host: where the gRPC server will listen.
+        host: the address that the gRPC servers will listen on.
         report: the descriptor that the report is written to.
-        verdict: the descriptor that tells what else keeps the tenant from being served.
+        verdict: the descriptor that tells what else keeps the tenant from being served. With several locations it
+            stays open until the tenant is to drain.
+        ports: `location=port` of each code location.
     """
     end_with_parent()
     environ = dict(os.environ)
@@ -97,7 +100,7 @@ def main(port: str, host: str, report: str, verdict: str) -> None:
     told = prepare_tenant(environ, name)
     with open(int(report), "wb") as out:
         out.write(told.to_json())
-    with open(int(verdict), "rb") as heard:
+    with open(int(verdict), "rb", closefd=len(ports) == 1) as heard:
         line = heard.readline()
     if not line:
         return  # the code host is gone
@@ -106,10 +109,14 @@ def main(port: str, host: str, report: str, verdict: str) -> None:
         say(f"{name}: cannot be served: {problem}")
     if problems:
         environ[REFUSED_VARIABLE] = json.dumps([problem.as_dict() for problem in problems[:50]])
-    command = [str(Path(sys.executable).parent / "dagster"), "api", "grpc", "--lazy-load-user-code"]
-    command += ["--host", host, "--port", port, "--location-name", name, "-m", "dagster_apollo.host.code_location"]
     # Not in the repository: Dagster would read its `.env`, which holds every tenant's variables.
     os.chdir(environ["DAGSTER_HOME"])
+    if len(ports) > 1:
+        command = [sys.executable, "-m", "dagster_apollo.host.location_servers", host, verdict, *ports]
+    else:
+        location, _, port = ports[0].partition("=")
+        environ[LOCATION_VARIABLE] = location
+        command = server_command(host, location, port)
     os.execve(command[0], command, environ)  # noqa: S606
 
 

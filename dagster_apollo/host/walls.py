@@ -27,6 +27,8 @@ _FIRST_ID, _IDS = 20_000, 40_000
 # Above the directory's own port. Spread out, so that a tenant that is added moves nobody: a webserver that still knows
 # the last version's ports would find another tenant behind one of them.
 _PORTS = 5_900
+# Sticky: what the code host makes in a tenant's folder the tenant can neither rename nor remove.
+_MODE = 0o1770
 # A tenant may stop the shell that is to signal its processes: nobody waits longer for it.
 _SIGNAL_SECONDS = 2.0
 
@@ -38,13 +40,13 @@ class Cell:
     Attributes:
         name: the tenant.
         user: the id of its user and group; None where the code host is not root.
-        port: its gRPC server's.
+        ports: its gRPC servers', by code location: one, unless it has several.
         folder: all that it may write.
     """
 
     name: str
     user: int | None
-    port: int
+    ports: Mapping[str, int]
     folder: Path
 
     @property
@@ -54,29 +56,37 @@ class Cell:
 
 
 def assign(
-    names: Iterable[str], state_dir: Path, first_port: int, *, as_root: bool, is_free: Callable[[int], bool]
+    locations: Mapping[str, Iterable[str]],
+    state_dir: Path,
+    first_port: int,
+    *,
+    as_root: bool,
+    is_free: Callable[[int], bool],
 ) -> list[Cell]:
     """A cell for each tenant, the same from start to start whoever else is there.
 
     Two names that meet in one number are told apart by their order, so that of such a pair one may move.
 
     Args:
-        names: the tenants.
+        locations: of each tenant, the names of its code locations; they share its user and folder.
         state_dir: what this machine keeps.
         first_port: the lowest port to use.
         as_root: whether each gets a user.
         is_free: whether a port can be listened on.
     """
     users: set[int] = set()
-    ports: set[int] = set()
+    taken: set[int] = set()
+    span = min(_PORTS, 65_536 - first_port)
     cells = []
-    for name in sorted(names):
+    for name in sorted(locations):
         user = _pick(name, _FIRST_ID, _IDS, lambda number: number not in users)
-        span = min(_PORTS, 65_536 - first_port)
-        port = _pick(name, first_port, span, lambda number: number not in ports and is_free(number))
         users.add(user)
-        ports.add(port)
-        cells.append(Cell(name, user if as_root else None, port, state_dir / "tenants" / name))
+        ports = {}
+        for location in locations[name]:
+            port = _pick(location, first_port, span, lambda number: number not in taken and is_free(number))
+            taken.add(port)
+            ports[location] = port
+        cells.append(Cell(name, user if as_root else None, ports, state_dir / "tenants" / name))
     return cells
 
 
@@ -138,7 +148,7 @@ def _make_folder(cell: Cell) -> Problem | None:
         try:
             if not cell.folder.exists():
                 cell.folder.mkdir(mode=0o770)
-                cell.folder.chmod(0o770)  # whatever the umask is
+                cell.folder.chmod(_MODE)  # whatever the umask is
         finally:
             os.setegid(0)
         found = cell.folder.lstat()
@@ -146,8 +156,40 @@ def _make_folder(cell: Cell) -> Problem | None:
         return Problem(str(cell.folder), f"cannot be made: {error.strerror}", "Check APOLLO_STATE_DIR.")
     if not stat.S_ISDIR(found.st_mode) or (found.st_uid, found.st_gid) != (os.geteuid(), cell.user):
         return Problem(str(cell.folder), "belongs to somebody else than this tenant", remedy)
-    if stat.S_IMODE(found.st_mode) != 0o770:
-        cell.folder.chmod(0o770)
+    if stat.S_IMODE(found.st_mode) != _MODE:
+        cell.folder.chmod(_MODE)
+    return None
+
+
+def make_shared(cell: Cell, shared: Path) -> Problem | None:
+    """A folder in a tenant's own that the container engine mounts: the tenant writes in it and cannot exchange it.
+
+    What the tenant had made there itself, before it had containers, is moved into it.
+
+    Returns:
+        Why it cannot be had.
+    """
+    if cell.user is None:
+        shared.mkdir(mode=0o700, exist_ok=True)
+        return None
+    before = shared.with_name(f"{shared.name}.before")
+    try:
+        if shared.is_symlink() or (shared.exists() and shared.lstat().st_uid != os.geteuid()):
+            shared.rename(before)
+        if not shared.exists():
+            os.setegid(cell.user)
+            try:
+                shared.mkdir(mode=0o770)
+            finally:
+                os.setegid(0)
+            shared.chmod(0o770)
+    except OSError as error:
+        return Problem(str(shared), f"cannot be made: {error.strerror}", "Move it away.")
+    if before.is_dir() and not before.is_symlink():
+        words = ["/bin/sh", "-c", 'mv -- "$0"/* "$1" && rmdir "$0"', str(before), str(shared)]
+        moved = subprocess.run(words, stderr=subprocess.DEVNULL, cwd="/", env={}, check=False, **cell.identity)
+        if moved.returncode:
+            return Problem(str(before), "cannot be moved by the tenant's user", f"Move what is in it to {shared}.")
     return None
 
 

@@ -80,7 +80,7 @@ def _service(service: Service, services: Topology) -> dict[str, Any]:
         "depends_on": {name: {"condition": "service_healthy"} for name in service.depends_on},
         "ports": _published(service),
         "networks": [_NETWORK],
-        "volumes": [f"{name}:{path}" for name, path in (service.volumes or {}).items()],
+        "volumes": [f"{name}:{path}" for name, path in {**(service.volumes or {}), **(service.binds or {})}.items()],
         "tmpfs": list(service.tmpfs),
         "read_only": service.read_only,
         "cap_drop": ["ALL"],

@@ -82,7 +82,8 @@ def _fields(model: type[BaseModel], path: str) -> Iterator[tuple[str, ...]]:
         if nested:
             yield from _fields(nested, f"{path}{name}.")
         else:
-            yield f"`{path}{name}`", _annotation(field), f"`{json.dumps(field.default)}`", field.description or ""
+            default = "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+            yield f"`{path}{name}`", _annotation(field), default, field.description or ""
 
 
 def _nested(field: FieldInfo) -> type[BaseModel] | None:

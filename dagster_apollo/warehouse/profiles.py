@@ -22,10 +22,11 @@ import yaml
 from dagster_apollo.errors import KeyPairError, Problem, SettingsError
 from dagster_apollo.settings import BY_NAME, KEY_VARIABLES, TARGETS, Values, read, shared_problems
 from dagster_apollo.tenant import Tenant
+from dagster_apollo.warehouse.duckdb import duckdb_output
 from dagster_apollo.warehouse.keypair import PrivateKey, read_private_key
+from dagster_apollo.warehouse.postgres import PostgresServer, postgres_output
+from dagster_apollo.warehouse.services import UNSET, missing_settings, reference, service_secrets, wrong_endpoints
 
-# dbt takes variables of this prefix in profiles and packages alone, and writes ***** for their values in its logs:
-# https://docs.getdbt.com/reference/dbt-jinja-functions/env_var#secrets
 KEY_VARIABLE = "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY"
 _FOLDER = "apollo-profile"
 _REQUIRED = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_ROLE", "SNOWFLAKE_WAREHOUSE", "SNOWFLAKE_DATABASE")
@@ -39,12 +40,13 @@ class Profile:
         name: the profile's name, as the tenant's project asks for it.
         target: the project's name of the target that is built by default.
         targets: the names of every target that can be built with what is set.
-        adapter: dbt's name of the warehouse that `target` builds on: `duckdb` or `snowflake`.
+        adapter: dbt's name of the warehouse that `target` builds on: `duckdb`, `postgres` or `snowflake`.
         place: which warehouse that is; two tenants with one place could write the same table.
         text: the content of `profiles.yml`.
         secrets: variables that dbt needs beside it; never shown.
         identity: what a message may say of the connection: account, user, role and the key's fingerprint.
         notes: what is worth a warning, such as a passphrase beside a plain key.
+        missing: settings without which the project can be parsed but not built, on `local` alone.
     """
 
     name: str
@@ -56,12 +58,14 @@ class Profile:
     secrets: Mapping[str, str] = field(repr=False)
     identity: str = ""
     notes: tuple[Problem, ...] = ()
+    missing: tuple[Problem, ...] = ()
 
 
 def build_profile(tenant: Tenant, values: Values, state_dir: Path, *, parse_only: bool = False) -> Profile:
     """The profile of one tenant.
 
-    On `local` the Snowflake settings are not needed: targets that lack them are left out, and nothing is raised.
+    On `local` the settings of dev and prod are not needed: targets that lack them are left out, and nothing is raised.
+    Nor are those of the tenant's services: they are `missing` then, and dbt is not started before they are there.
 
     Args:
         tenant: whose.
@@ -70,34 +74,85 @@ def build_profile(tenant: Tenant, values: Values, state_dir: Path, *, parse_only
         parse_only: fill in what is not set, for a `dbt parse` that connects to nothing, as a pull request's does.
 
     Raises:
-        SettingsError: with everything that keeps `dev` or `prod` on Snowflake from connecting.
+        SettingsError: with everything that keeps `dev` or `prod` from connecting.
     """
-    outputs: dict[str, dict[str, Any]] = {"local": _duckdb(tenant, values, state_dir, "local")}
-    secrets: dict[str, str] = {}
+    outputs: dict[str, dict[str, Any]] = {
+        "local": duckdb_output(tenant, values, state_dir, "local", _threads(values, "local"))
+    }
+    services = tuple(tenant.config.services)
+    wrong = [] if parse_only else wrong_endpoints(tenant, values)
+    missing = [] if parse_only else missing_settings(tenant, values, services)
+    secrets = service_secrets(values, services)
     identity = ""
     notes: tuple[Problem, ...] = ()
-    if tenant.config.warehouse == "duckdb":
-        outputs |= {target: _duckdb(tenant, values, state_dir, target) for target in ("dev", "prod")}
-    elif parse_only:
-        known = {**values, **{name: values[name] or "unset" for name in _REQUIRED}}
-        outputs |= {target: _snowflake(Values(known, values.sources), target) for target in ("dev", "prod")}
-        secrets[KEY_VARIABLE] = "unset"
+    if parse_only:
+        known = {**values, **{name: values[name] or UNSET for name in _REQUIRED}}
+        outputs |= _deployed_outputs(tenant, Values(known, values.sources), state_dir)
+        secrets |= _warehouse_secrets(tenant, values, None)
     else:
-        key, problems = snowflake_key(tenant, values)
-        if key and not problems:
-            outputs |= {target: _snowflake(values, target) for target in ("dev", "prod")}
-            secrets[KEY_VARIABLE] = key.der_base64()
-            notes = key.notes
-            identity = _identity(values, key)
-        elif values.target != "local":
-            raise SettingsError(problems, f"the Snowflake settings of {tenant.name} are not right")
+        key, problems = _warehouse_problems(tenant, values)
+        if not problems and not missing:
+            outputs |= _deployed_outputs(tenant, values, state_dir)
+            secrets |= _warehouse_secrets(tenant, values, key)
+            notes = key.notes if key else ()
+            identity = _identity(values, key) if key else ""
+        problems += [problem for problem in [*missing, *wrong] if problem not in problems]
+        if problems and values.target != "local":
+            kind = "Snowflake " if tenant.config.warehouse == "snowflake" and not (missing or wrong) else ""
+            raise SettingsError(problems, f"the {kind}settings of {tenant.name} are not right")
     name = tenant.profile_name(str(values["DBT_PROFILE_NAME"]))
     named = {tenant.target_name(target): outputs[target] for target in TARGETS if target in outputs}
     target = tenant.target_name(values.target)
     text = yaml.safe_dump({name: {"target": target, "outputs": named}}, sort_keys=True, allow_unicode=True)
-    output = named[target]
-    place = str(output.get("path") or f"{output.get('host', '')}/{output['account']}").lower()
-    return Profile(name, target, tuple(named), output["type"], place, text, secrets, identity, notes)
+    adapter = named[target]["type"]
+    place = _place(named[target], values)
+    return Profile(name, target, tuple(named), adapter, place, text, secrets, identity, notes, (*missing, *wrong))
+
+
+def _deployed_outputs(tenant: Tenant, values: Values, state_dir: Path) -> dict[str, dict[str, Any]]:
+    """The outputs of `dev` and `prod`."""
+    outputs = {}
+    for target in ("dev", "prod"):
+        threads = _threads(values, target)
+        match tenant.config.warehouse:
+            case "duckdb" | "dbt_cloud":  # whatever dbt Cloud builds on: its project is only parsed here
+                outputs[target] = duckdb_output(tenant, values, state_dir, target, threads)
+            case "postgres":
+                outputs[target] = postgres_output(values, threads)
+            case _:
+                outputs[target] = _snowflake(values, target)
+    return outputs
+
+
+def _warehouse_problems(tenant: Tenant, values: Values) -> tuple[PrivateKey | None, list[Problem]]:
+    """What keeps `dev` and `prod` from connecting to the tenant's warehouse, and the key where it takes one."""
+    match tenant.config.warehouse:
+        case "duckdb" | "dbt_cloud":
+            return None, []
+        case "postgres":
+            return None, missing_settings(tenant, values, ("postgres",))
+        case _:
+            return snowflake_key(tenant, values)
+
+
+def _warehouse_secrets(tenant: Tenant, values: Values, key: PrivateKey | None) -> dict[str, str]:
+    match tenant.config.warehouse:
+        case "duckdb" | "dbt_cloud":
+            return {}
+        case "postgres":
+            return service_secrets(values, ("postgres",))
+        case _:
+            return {KEY_VARIABLE: key.der_base64() if key else UNSET}
+
+
+def _place(output: Mapping[str, Any], values: Values) -> str:
+    match output["type"]:
+        case "duckdb":
+            return str(output["path"]).lower()
+        case "postgres":
+            return PostgresServer.of(values).place
+        case _:
+            return f"{output.get('host', '')}/{output['account']}".lower()
 
 
 def snowflake_key(tenant: Tenant, values: Values) -> tuple[PrivateKey | None, list[Problem]]:
@@ -156,20 +211,6 @@ def _threads(values: Values, target: str) -> int:
     return chosen or int(BY_NAME["DBT_THREADS"].default_for(target) or 1)
 
 
-def _duckdb(tenant: Tenant, values: Values, state_dir: Path, target: str) -> dict[str, Any]:
-    return {
-        "type": "duckdb",
-        "path": str(duckdb_file(tenant, state_dir, target)),
-        "schema": values.text("DBT_SCHEMA") or "main",
-        "threads": _threads(values, target),
-    }
-
-
-def duckdb_file(tenant: Tenant, state_dir: Path, target: str) -> Path:
-    """The tenant's DuckDB file under a target; its stem is the database's name in dbt."""
-    return state_dir / "warehouse" / target / f"{tenant.name}.duckdb"
-
-
 def _snowflake(values: Values, target: str) -> dict[str, Any]:
     output = {
         "type": "snowflake",
@@ -181,7 +222,7 @@ def _snowflake(values: Values, target: str) -> dict[str, Any]:
         # The adapter asks for the field; an empty one leaves routing to `+schema` alone.
         "schema": values["DBT_SCHEMA"] or "",
         "threads": _threads(values, target),
-        "private_key": "{{ env_var('" + KEY_VARIABLE + "') }}",
+        "private_key": reference(KEY_VARIABLE),
         # A token is made per login and lives a minute: with many threads some logins come late and are tried again.
         "connect_retries": 3,
         "connect_timeout": 10,

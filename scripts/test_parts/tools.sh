@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools.sh: programs in Go that the tests run, built at their pinned versions into the cache: an OpenID provider (dex),
-# a runner of GitHub workflows (act) and their linter (actionlint). The Go module proxy is all that it takes; what is on
-# the PATH at that version is used as it is.
+# a runner of GitHub workflows (act), their linter (actionlint) and an S3 server (versitygw). The Go module proxy is all
+# that it takes; what is on the PATH at that version is used as it is.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/test_parts/cache.sh
 source "$here/cache.sh"
@@ -10,6 +10,7 @@ source "$here/debian.sh"
 
 ACT=0.2.89
 ACTIONLINT=1.7.12
+VERSITYGW=1.8.0
 DEX=$(awk '$1 == "github.com/dexidp/dex" { print $2; exit }' "$here/dex/go.mod")
 OLDEST_GO=1.21        # the first that fetches a newer one by itself, where a module asks for it
 GO_SUITE=trixie       # the Debian release whose Go is as new as that
@@ -47,6 +48,7 @@ build() {
             ;;
         act) go install "github.com/nektos/act@v$ACT" ;;
         actionlint) go install "github.com/rhysd/actionlint/cmd/actionlint@v$ACTIONLINT" ;;
+        versitygw) go install "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW" ;;
     esac
 }
 
@@ -79,7 +81,11 @@ fi
 tool actionlint "$ACTIONLINT" -version
 tool act "$ACT" --version
 tool dex "$DEX"
-if [[ -e $CACHE/go && ! -e $MISSING/actionlint && ! -e $MISSING/act && ! -e $MISSING/dex ]]; then
+tool versitygw "$VERSITYGW" --version
+for name in actionlint act dex versitygw; do
+    [[ ! -e $MISSING/$name ]] || exit 0    # what Go has fetched for it is there for the next try
+done
+if [[ -e $CACHE/go ]]; then
     chmod -R u+w "$CACHE/go"    # Go writes a toolchain that it fetches read-only
     rm -rf "$CACHE/go"
 fi

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_every_setting_and_every_field_of_tenant_yaml_is_documented() -> None:
     assert [name for name in TenantConfig.model_fields if f"`{name}" not in tenants] == []
 
 
-def test_the_seeds_of_the_whisky_tenant_are_what_its_generator_makes() -> None:
-    generator = ROOT / "tenants/dbt_williamgrant/generate_seeds.py"
+@pytest.mark.parametrize("generator", sorted(ROOT.glob("tenants/*/generate_*.py")), ids=lambda file: file.parent.name)
+def test_the_data_of_a_tenant_is_what_its_generator_makes(generator: Path) -> None:
     checked = subprocess.run([sys.executable, str(generator), "--check"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr

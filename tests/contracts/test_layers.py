@@ -16,12 +16,16 @@ ROOMS = (
     ("errors", "plans", "silent_database"),
     ("settings", "fork"),
     ("environment", "tenant", "topology"),
+    ("locations",),
     ("warehouse", "execution"),
     ("projections",),
     ("deploy",),
+    ("lineage",),
     ("dbt",),
+    ("commands", "ingestion", "dbt_cloud", "notifications"),
     ("schedules",),
     ("definitions",),
+    ("shares",),
     ("access",),
     ("host",),
     ("doctor", "new_tenant", "new_fork"),
@@ -29,8 +33,8 @@ ROOMS = (
 )
 BESIDE = {("warehouse", "execution"), ("execution", "warehouse"), ("doctor", "new_tenant"), ("new_tenant", "doctor")}
 WITHOUT_DAGSTER = (
-    "errors", "plans", "silent_database", "settings", "fork", "environment", "tenant", "topology", "warehouse",
-    "execution", "projections", "deploy", "new_tenant",
+    "errors", "plans", "silent_database", "settings", "fork", "environment", "tenant", "topology", "locations",
+    "warehouse", "execution", "projections", "deploy", "new_tenant",
 )  # fmt: skip
 MODULES = modules_of()
 

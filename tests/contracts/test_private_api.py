@@ -18,10 +18,18 @@ from tests.support.manifests import manifest, node
 from tests.support.package_source import Import, Module, modules_of
 
 ADAPTERS = {"dagster_apollo.dbt.dagster_dbt_internals", "dagster_apollo.host.storage"}
-# Adapters whose names have a test of their own: test_host_internals.py, test_reviewed_dagster.py.
-HELD_ELSEWHERE = {"dagster_apollo.host.dagster_internals", "dagster_apollo.access.scoping.dagster_internals"}
+# Adapters whose names have a test of their own: test_host_internals.py, test_reviewed_dagster.py,
+# test_dbt_cloud_internals.py.
+HELD_ELSEWHERE = {
+    "dagster_apollo.host.dagster_internals",
+    "dagster_apollo.access.scoping.dagster_internals",
+    "dagster_apollo.dbt_cloud.dagster_dbt_internals",
+}
 # What a dagster library says is public: its package itself.
-_PUBLIC = {"dagster", "dagster_dbt", "dagster_graphql", "dagster_postgres", "dagster_webserver"}
+_PUBLIC = {
+    "dagster", "dagster_dbt", "dagster_dlt", "dagster_graphql", "dagster_pipes", "dagster_postgres",
+    "dagster_webserver",
+}  # fmt: skip
 
 
 def is_private(entry: Import) -> bool:
@@ -66,6 +74,16 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "default_asset_key_fn": ("dbt_resource_props",),
     "default_owners_from_dbt_resource_props": ("dbt_resource_props",),
     "group_from_dbt_resource_props_fallback_to_directory": ("dbt_resource_props",),
+    "get_subset_selection_for_context": (
+        "context",
+        "manifest",
+        "select",
+        "exclude",
+        "selector",
+        "dagster_dbt_translator",
+        "current_dbt_indirect_selection_env",
+    ),
+    "validate_manifest": ("manifest",),
     "select_unique_ids": ("select", "exclude", "selector", "project", "manifest_json"),
     "DbtCoreCliEventMessage": ("raw_event", "event_history_metadata"),
 }
@@ -79,7 +97,12 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "RunStorage": ("get_runs",),
     "ScheduleStorage": ("all_instigator_state",),
 }
-CONSTANTS = {"DAGSTER_DBT_SELECT_METADATA_KEY", "DAGSTER_DBT_UNIQUE_ID_METADATA_KEY"}
+CONSTANTS = {
+    "DAGSTER_DBT_EXCLUDE_METADATA_KEY",
+    "DAGSTER_DBT_SELECT_METADATA_KEY",
+    "DAGSTER_DBT_SELECTOR_METADATA_KEY",
+    "DAGSTER_DBT_UNIQUE_ID_METADATA_KEY",
+}
 
 
 def private_object(name: str) -> Any:

@@ -49,7 +49,7 @@ class Container:
     user: str
     environment: Mapping[str, str]
     networks: Mapping[str, frozenset[str]]
-    volumes: Mapping[str, str]
+    volumes: Mapping[str, str]  # by the volume's name, or the path on the host
     tmpfs: Mapping[str, str]
     read_only: bool
     capabilities_added: frozenset[str]
@@ -109,7 +109,8 @@ def _of_compose(name: str, project: str, service: dict[str, Any], of_tenants: Ma
         # Compose makes a service's name its alias in each of its networks.
         networks={f"{project}_{network}": frozenset({name}) for network in service.pop("networks")},
         volumes={
-            f"{project}_{volume}": path for volume, path in (text.split(":") for text in service.pop("volumes", []))
+            volume if volume.startswith("/") else f"{project}_{volume}": path
+            for volume, path in (text.split(":") for text in service.pop("volumes", []))
         },
         tmpfs={path: options for path, _, options in (text.partition(":") for text in service.pop("tmpfs", []))},
         read_only=service.pop("read_only"),
@@ -144,7 +145,7 @@ def _of_pulumi(resource: Declared, program: Program) -> Container:
     networks, volumes, ports = given.pop("networksAdvanced"), given.pop("volumes", []), given.pop("ports", [])
     labels = given.pop("labels")
     assert {tuple(sorted(each)) for each in networks} <= {("aliases", "name")}
-    assert {tuple(sorted(each)) for each in volumes} <= {("containerPath", "volumeName")}
+    assert {tuple(sorted(each)) for each in volumes} <= {("containerPath", "volumeName"), ("containerPath", "hostPath")}
     assert {tuple(sorted(each)) for each in ports} <= {("external", "internal", "ip")}
     assert {tuple(sorted(each)) for each in labels} <= {("label", "value")}
     for key, value in _PULUMI_ALONE.items():
@@ -159,7 +160,7 @@ def _of_pulumi(resource: Declared, program: Program) -> Container:
         user=given.pop("user", ""),
         environment=dict(text.split("=", 1) for text in given.pop("envs", [])),
         networks={each["name"]: frozenset(each["aliases"]) for each in networks},
-        volumes={each["volumeName"]: each["containerPath"] for each in volumes},
+        volumes={each.get("volumeName") or each["hostPath"]: each["containerPath"] for each in volumes},
         tmpfs=given.pop("tmpfs", {}),
         read_only=given.pop("readOnly"),
         capabilities_added=frozenset(name.removeprefix("CAP_") for name in capabilities.pop("adds", [])),

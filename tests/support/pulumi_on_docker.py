@@ -82,7 +82,10 @@ def _body(container: Declared) -> dict[str, Any]:
         "NetworkingConfig": {"EndpointsConfig": {network["name"]: {"Aliases": network["aliases"]}}},
         "HostConfig": {
             "NetworkMode": network["name"],
-            "Binds": [f"{each['volumeName']}:{each['containerPath']}" for each in given.pop("volumes", [])],
+            "Binds": [
+                f"{each.get('volumeName') or each['hostPath']}:{each['containerPath']}"
+                for each in given.pop("volumes", [])
+            ],
             "Tmpfs": given.pop("tmpfs", {}),
             "ReadonlyRootfs": given.pop("readOnly"),
             "CapAdd": capabilities.pop("adds", []),

@@ -34,6 +34,8 @@ from dagster_apollo.access.identity.access_file import (
     utc_now,
 )
 from dagster_apollo.access.identity.passwords import hash_password
+from dagster_apollo.locations import all_locations
+from dagster_apollo.tenant import tenant_names
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.root import Root
@@ -111,7 +113,7 @@ class Roles:
         self.start("code", **more)
         self.start("daemon")
         self.start("webserver", "--migrate")
-        names = {folder.name for folder in self.tenants_dir.iterdir()}
+        names = set(all_locations(self.tenants_dir, tenant_names(self.tenants_dir)))
         self.wait_until(lambda: set(self.status().get("locations", {})) == names, "the locations are known")
         self.wait_until(lambda: self._settled(names), "every location is loaded, or says why it is not")
         return self
@@ -168,7 +170,7 @@ class Roles:
         ).returncode
 
     def tenant_process(self, tenant: str) -> psutil.Process:
-        """The process that serves a tenant."""
+        """The process that serves a tenant, or one of its locations."""
         for process in psutil.Process(self.running["code"].pid).children(recursive=True):
             words = process.cmdline()
             if "grpc" in words and words[words.index("--location-name") + 1] == tenant:

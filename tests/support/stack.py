@@ -14,7 +14,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -58,11 +58,13 @@ class Stack:
         process: it; also the number of its process group, as of a job of a terminal.
         environ: what it was started with.
         output: the file with all it prints.
+        seen: those of its processes that were looked at.
     """
 
     process: subprocess.Popen[bytes]
     environ: Mapping[str, str]
     output: Path
+    seen: set[psutil.Process] = field(default_factory=set)
 
     @classmethod
     def start(cls, environ: Mapping[str, str], command: Sequence[str] = COMMAND, folder: Path = REPOSITORY) -> Stack:
@@ -102,19 +104,19 @@ class Stack:
         files = sorted((Path(self.environ["APOLLO_STATE_DIR"]) / "logs").glob("*.log"))
         return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-4000:]}" for file in files)
 
-    def wait_until_it_says(self, words: str) -> Stack:
+    def wait_until_it_says(self, words: str, timeout_seconds: float = START_TIMEOUT_SECONDS) -> Stack:
         """Wait for words of its output, such as `ready:`."""
 
         def said_or_ended() -> bool:
             return words in self.said or self.process.poll() is not None
 
-        wait_until(said_or_ended, f"`apollo dev` says {words!r}", START_TIMEOUT_SECONDS)
+        wait_until(said_or_ended, f"`apollo dev` says {words!r}", timeout_seconds)
         assert words in self.said, f"it ended with {self.process.returncode}:\n{self.said}\n{self.logs}"
         return self
 
-    def wait_until_ready(self) -> Stack:
+    def wait_until_ready(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> Stack:
         """Wait until it serves and everything that was never built is built."""
-        return self.wait_until_it_says("ready:")
+        return self.wait_until_it_says("ready:", timeout_seconds)
 
     def answers(self) -> bool:
         """Whether anything listens on its port."""
@@ -122,18 +124,18 @@ class Stack:
             return probe.connect_ex(("127.0.0.1", int(self.environ["PORT"]))) == 0
 
     def processes(self) -> list[psutil.Process]:
-        """All that live and came of it."""
-        found = []
+        """All that live and came of it: they have its variables, or a parent that has; some are given others."""
         for process in psutil.process_iter():
             try:
-                if process.environ().get(_MARK) == self.environ[_MARK] and process.is_running():
-                    found.append(process)
+                if process.environ().get(_MARK) == self.environ[_MARK]:
+                    self.seen |= {process, *process.children(recursive=True)}
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-        return found
+        return sorted((process for process in self.seen if _lives(process)), key=lambda process: process.pid)
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal to the process group, as a terminal does on Ctrl-C; the exit code."""
+        self.processes()
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
         return self.process.wait(STOP_TIMEOUT_SECONDS)
@@ -155,6 +157,13 @@ class Stack:
                 self.process.wait()
         for process in self.processes():
             process.kill()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 StartStack = Callable[..., Stack]

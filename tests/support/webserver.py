@@ -101,11 +101,15 @@ class Webserver:
         return {"/".join(node["assetKey"]["path"]): node for node in answer["assetNodes"]}
 
     def locations(self) -> dict[str, str | None]:
-        """Every code location, with its load error or None."""
+        """Every code location, with its load error and that error's causes, or None."""
         query = """{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError {
-            ... on PythonError { message } } } } } }"""
-        entries = self.ask(query)["workspaceOrError"]["locationEntries"]
-        return {entry["name"]: (entry["locationOrLoadError"] or {}).get("message") for entry in entries}
+            ... on PythonError { message causes { message } } } } } } }"""
+        told: dict[str, str | None] = {}
+        for entry in self.ask(query)["workspaceOrError"]["locationEntries"]:
+            error = entry["locationOrLoadError"] or {}
+            messages = [error.get("message"), *(cause["message"] for cause in error.get("causes", []))]
+            told[entry["name"]] = "\n".join(filter(None, messages)) or None
+        return told
 
     def launch(self, tenant: str, job: str, assets: Sequence[str] = ()) -> str:
         """Launch a job, narrowed to some assets; the run's id."""

@@ -324,7 +324,9 @@ def test_the_doctor_tells_by_heading(apollo: Apollo, places: Places) -> None:
 
     assert ended.code == 0
     assert set(ended.told) == {"ok", "checks", "problems"}
-    assert list(ended.told["checks"]) == ["machine", "environment", "tenants", "keys", "connections", "database"]
+    assert list(ended.told["checks"]) == [
+        "machine", "environment", "tenants", "services", "keys", "connections", "database",
+    ]  # fmt: skip
     listed = [problem for problems in ended.told["checks"].values() for problem in problems]
     assert listed == ended.told["problems"]
     assert {"note"} == {problem["severity"] for problem in listed}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dagster_apollo.fork import Fork
+from dagster_apollo.fork import Fork, parse_fork
 from dagster_apollo.projections import compose
 from dagster_apollo.projections.reference import generated_files
 from dagster_apollo.settings import SETTINGS
@@ -83,6 +83,19 @@ def test_the_code_host_alone_reads_tenants_variables_and_never_the_file_with_the
     files = {name: service["env_file"] for name, service in services().items() if "env_file" in service}
 
     assert files == {"dagster-code": [{"path": ".env.tenants", "required": False}]}
+
+
+def test_nothing_of_the_host_is_given_to_anybody_but_the_engine_to_the_code_host_where_the_fork_says_so() -> None:
+    def of_the_host(fork: Fork) -> dict[str, list[str]]:
+        found = {name: [text for text in service.get("volumes", []) if text.startswith("/")]
+                 for name, service in services(fork).items()}  # fmt: skip
+        return {name: texts for name, texts in found.items() if texts}
+
+    with_engine = parse_fork({"docker_host": {"engine_socket": "/run/user/1000/docker.sock"}})
+
+    assert of_the_host(FORK) == {}
+    assert of_the_host(with_engine) == {"dagster-code": ["/run/user/1000/docker.sock:/var/run/docker.sock"]}
+    assert services(with_engine)["dagster-code"]["cap_add"] == ["SETGID", "SETUID"]
 
 
 def test_a_secret_is_only_ever_a_reference() -> None:

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from dagster_apollo import doctor
 from dagster_apollo.dbt.workspace import Places
-from dagster_apollo.errors import Problem
+from dagster_apollo.errors import HostError, Problem
+from stand_ins import postgres
 from tests.support.canned_http import canned_http
 from tests.support.shop_tenant import places_below, write_tenant
 
@@ -53,7 +54,7 @@ def test_every_check_is_made_and_changes_nothing(places: Places) -> None:
 
     found = doctor.examine({}, places)
 
-    assert list(found) == ["machine", "environment", "tenants", "keys", "connections", "database"]
+    assert list(found) == ["machine", "environment", "tenants", "services", "keys", "connections", "database"]
     assert [str(problem) for problems in found.values() for problem in problems if problem.severity == "error"] == []
     assert sorted(places.root.rglob("*")) == before
 
@@ -163,6 +164,58 @@ def test_no_tenant_at_all_is_told(places: Places) -> None:
     shutil.rmtree(places.tenants_dir / "shop")
 
     assert check("tenants", {}, places)["tenants/"].remedy == "Make one: `apollo tenant new NAME`."
+
+
+# ---- Services of tenants. ----
+
+ON_POSTGRES = "warehouse: duckdb\nservices: [postgres]\n"
+
+
+def test_what_stands_in_on_a_laptop_is_noted(places: Places) -> None:
+    write_tenant(places, ON_POSTGRES)
+
+    [note] = doctor.CHECKS["services"]({"DBT_TARGET": "local"}, places)
+
+    assert (note.where, note.severity) == ("tenants/shop", "note")
+    assert note.what.startswith("finds no POSTGRES_URL, so that in `make dev` a Postgres of this machine (")
+
+
+def test_nothing_stands_in_for_a_service_that_is_set(places: Places) -> None:
+    write_tenant(places, ON_POSTGRES)
+
+    assert check("services", {"POSTGRES_URL": "postgresql://a:b@localhost/c"}, places) == {}
+
+
+def test_a_service_that_nothing_can_stand_in_for_is_a_warning(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_server(_: Path) -> Path:
+        raise HostError([Problem("Postgres", "is not on this machine", "Install PostgreSQL.")])
+
+    monkeypatch.setattr(postgres, "require_programs", no_server)
+    write_tenant(places, ON_POSTGRES)
+
+    warning = check("services", {}, places)["tenants/shop"]
+
+    assert warning.severity == "warning"
+    assert warning.what == "needs POSTGRES_URL, and nothing can stand in: Postgres is not on this machine"
+    assert warning.remedy == "Install PostgreSQL."
+
+
+def test_a_container_engine_that_does_not_answer_is_a_warning_with_the_way_out(places: Places) -> None:
+    write_tenant(places, "warehouse: duckdb\nexecution: docker\ncontainer: {image: 'shop:1'}\n")
+
+    warning = check("services", {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}, places)["tenants/shop"]
+
+    assert warning.severity == "warning"
+    assert "unix:///nonexistent/docker.sock: the container engine does not answer" in warning.what
+    assert "SHOP__APOLLO_EXECUTION=process" in warning.remedy
+
+
+def test_where_nothing_stands_in_a_missing_service_is_an_error(places: Places) -> None:
+    write_tenant(places, ON_POSTGRES)
+
+    found = check("services", {"DBT_TARGET": "prod"}, places)
+
+    assert found["SHOP__POSTGRES_URL"].severity == "error"
 
 
 # ---- Keys. ----

@@ -10,7 +10,7 @@ from dagster_apollo.environment import for_dbt, for_nobody, for_tenant, from_pro
 from dagster_apollo.settings import SETTINGS, prefix, read
 
 TENANTS = ["shop", "cellar", "shop_2"]
-SHARED = {"PATH": "/usr/bin", "TZ": "UTC", "AWS_REGION": "eu-north-1"}
+SHARED = {"PATH": "/usr/bin", "TZ": "UTC", "PAGER": "less"}
 
 
 def everything() -> dict[str, str]:

@@ -26,7 +26,10 @@ class Webserver:
         self.statuses: list[str] = ["STARTED", "SUCCESS"]
         self.events: list[dict[str, Any] | None] = []
         self.refuses: dict[str, Any] | None = None
+        self.refused: set[str] = set(tenants)
         self.freshness_jobs: set[str] = set()
+        self.needs: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        self.partitioned: dict[str, tuple[list[str], str]] = {}
         self._asked: dict[str, int] = {}
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -35,10 +38,10 @@ class Webserver:
         if "repositoryOrError" in query:
             return 200, {"data": {"repositoryOrError": self._repository(variables["selector"])}}
         if "pipelineOrError" in query:
-            known = variables["s"]["pipelineName"] in self.freshness_jobs
+            known = variables["selector"]["pipelineName"] in self.freshness_jobs
             return 200, {"data": {"pipelineOrError": {"__typename": "Pipeline" if known else "PipelineNotFoundError"}}}
         if "launchRun" in query:
-            if self.refuses:
+            if self.refuses and variables["params"]["selector"]["repositoryLocationName"] in self.refused:
                 return 200, {"data": {"launchRun": self.refuses}}
             self.launched.append(variables["params"])
             launched = {"__typename": "LaunchRunSuccess", "run": {"runId": f"run-{len(self.launched)}"}}
@@ -57,10 +60,14 @@ class Webserver:
         return {"__typename": "Repository", "assetNodes": [self._node(tenant, *asset) for asset in assets.items()]}
 
     def _node(self, tenant: str, name: str, built: bool) -> dict[str, Any]:
+        keys, policy = self.partitioned.get(name, ([], ""))
         return {
             "assetKey": {"path": [tenant, name]},
             "isMaterializable": name != "source",
-            "opNames": [] if name == "source" else ["own_asset" if name == "python" else f"{tenant}__dbt_build"],
+            "dependencyKeys": [{"path": list(key)} for key in self.needs.get((tenant, name), [])],
+            "partitionDefinition": {"description": f"as {name}"} if keys else None,
+            "partitionKeys": keys,
+            "backfillPolicy": {"policyType": policy} if keys else None,
             "assetMaterializations": [{"runId": "x"}] if built else [],
             "assetChecksOrError": {
                 "checks": [
@@ -102,13 +109,63 @@ def test_one_run_a_tenant_is_launched_for_what_has_no_materialization() -> None:
     ]
 
 
-def test_sources_and_a_tenants_own_assets_are_not_built_here() -> None:
-    webserver = Webserver(shop={"source": False, "python": False, "a": True})
+def test_sources_are_not_built_here() -> None:
+    webserver = Webserver(shop={"source": False, "a": True})
 
     with building(webserver) as (ended, lines):
         assert ended == {}
         assert lines == ["shop: everything of 1 assets was built before"]
     assert webserver.launched == []
+
+
+def test_a_location_waits_for_the_one_whose_assets_its_own_are_built_from() -> None:
+    webserver = Webserver(shop__counts={"count": False}, shop__dbt={"model": False}, shop__ingestion={"raw": False})
+    webserver.needs = {
+        ("shop__counts", "count"): [("shop__dbt", "model")],
+        ("shop__dbt", "model"): [("shop__ingestion", "raw"), ("shop__ingestion", "built_before")],
+    }
+
+    with building(webserver) as (ended, _):
+        assert set(ended.values()) == {"SUCCESS"}
+
+    locations = [params["selector"]["repositoryLocationName"] for params in webserver.launched]
+    assert locations == ["shop__ingestion", "shop__dbt", "shop__counts"]
+
+
+def test_what_is_built_from_what_failed_is_not_tried_and_what_is_not_is() -> None:
+    webserver = Webserver(shop__ingestion={"raw": False}, shop__dbt={"model": False}, cellar={"a": False})
+    webserver.needs = {("shop__dbt", "model"): [("shop__ingestion", "raw")]}
+    webserver.refuses, webserver.refused = {"__typename": "UnauthorizedError"}, {"shop__ingestion"}
+
+    with building(webserver) as (ended, lines):
+        assert ended == {"cellar": "SUCCESS"}
+        assert "shop__dbt: is not built, since shop__ingestion was not" in lines
+
+
+def test_all_partitions_are_built_with_the_rest_where_one_run_builds_them() -> None:
+    webserver = Webserver(shop={"seed": False, "daily": False})
+    webserver.partitioned = {"daily": (["2026-01-01", "2026-01-02", "2026-01-03"], "SINGLE_RUN")}
+
+    with building(webserver) as (ended, lines):
+        assert ended == {"shop": "SUCCESS"}
+        assert "shop: success, 1 of 4 built" in lines
+
+    [params] = webserver.launched
+    assert params["executionMetadata"]["tags"] == [
+        {"key": "dagster/asset_partition_range_start", "value": "2026-01-01"},
+        {"key": "dagster/asset_partition_range_end", "value": "2026-01-03"},
+    ]
+
+
+def test_the_last_partition_is_built_where_each_has_a_run_of_its_own() -> None:
+    webserver = Webserver(shop={"daily": False, "hourly": False})
+    webserver.partitioned = {"daily": (["a", "b"], "MULTI_RUN"), "hourly": (["c", "d"], "MULTI_RUN")}
+
+    with building(webserver) as (ended, _):
+        assert ended == {"shop": "SUCCESS"}
+
+    tags = [params["executionMetadata"]["tags"] for params in webserver.launched]
+    assert tags == [[{"key": "dagster/partition", "value": key}] for key in ("b", "d")]
 
 
 def test_a_location_that_does_not_load_keeps_no_other_from_being_built() -> None:
@@ -164,12 +221,17 @@ def test_a_failure_without_a_description_is_told_by_its_error(events: list[dict[
         ({"__typename": "UnauthorizedError"}, "UnauthorizedError"),
     ],
 )
-def test_a_run_that_cannot_be_launched_is_told(refusal: dict[str, Any], told: str) -> None:
-    webserver = Webserver(shop={"a": False})
-    webserver.refuses = refusal
+def test_a_run_that_cannot_be_launched_is_told_and_keeps_no_other_from_being_built(
+    refusal: dict[str, Any], told: str
+) -> None:
+    webserver = Webserver(shop={"a": False}, cellar={"a": False})
+    webserver.refuses, webserver.refused = refusal, {"shop"}
 
-    with pytest.raises(HostError, match=f"its run cannot be launched: .*{told}"), building(webserver):
-        pass
+    with building(webserver) as (ended, lines):
+        assert ended == {"cellar": "SUCCESS"}
+        [line] = [line for line in lines if line.startswith("shop: cannot be built")]
+        assert "its run cannot be launched:" in line
+        assert told in line
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])

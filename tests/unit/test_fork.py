@@ -43,6 +43,7 @@ def test_a_file_that_is_not_toml_is_named_with_the_line(tmp_path: Path) -> None:
         ({"regoin": "ohio"}, "`region`"),
         ({"plans": {"databse": "basic-1gb"}}, "`database`"),
         ({"login": {"domain": {}}}, "`domains`"),
+        ({"docker_host": {"socket": "/x"}}, "`engine_socket`"),
         ({"login": {"emails": {"a@example.com": {"rol": "viewer"}}}}, "`role`"),
     ],
 )
@@ -56,6 +57,11 @@ def test_a_misspelt_field_is_told_with_the_one_that_was_meant(content: dict[str,
 )
 def test_an_image_is_a_repository_without_a_tag(image: str) -> None:
     assert "image" in refused(image=image)
+
+
+@pytest.mark.parametrize("path", ["docker.sock", "/a:/b", "", "/a b", "/"])
+def test_a_socket_is_an_absolute_path_that_a_mount_can_name(path: str) -> None:
+    assert "docker_host.engine_socket" in refused(docker_host={"engine_socket": path})
 
 
 @pytest.mark.parametrize("domain", ["https://data.malt.com", "data", "data.malt.com/x", "Data.malt.com", "-a.malt.com"])

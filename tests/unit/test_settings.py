@@ -302,12 +302,17 @@ def test_the_settings_that_are_secret_are_marked() -> None:
         "RENDER_DEPLOY_HOOK_DAEMON",
         "RENDER_DEPLOY_HOOK_CODE",
         "APOLLO_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "DATABRICKS_TOKEN",
+        "DBT_CLOUD_TOKEN",
+        "OPENLINEAGE_API_KEY",
+        "POSTGRES_URL",
     }
 
 
 def test_values_show_no_secret() -> None:
-    environ = {name: SECRET for name in SECRETS if name != "DAGSTER_PG_URI"}
-    values = read({**environ, "DAGSTER_PG_URI": f"postgresql://u:{SECRET}@h/d"}, "shop")
+    urls = dict.fromkeys(("DAGSTER_PG_URI", "POSTGRES_URL"), f"postgresql://u:{SECRET}@h/d")
+    values = read({**dict.fromkeys(SECRETS, SECRET), **urls}, "shop")
 
     assert values["SNOWFLAKE_PRIVATE_KEY_PEM"] == SECRET
     for shown in (repr(values), str(values), f"{values}", f"{[values]}"):

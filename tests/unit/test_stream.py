@@ -102,6 +102,38 @@ def test_rows_that_dbt_counted_are_metadata_and_uncounted_ones_are_not(recorded:
     assert "rows_affected" not in recorded.materializations["acme/staging/stg_customers"]  # DuckDB tells of seeds alone
 
 
+def logged_by(unique_id: str, message: str) -> str:
+    """A line of a project's own `log()`."""
+    info = {"name": "JinjaLogDebug", "level": "debug", "msg": message}
+    return json.dumps({"info": info, "data": {"msg": message, "node_info": {"unique_id": unique_id}}})
+
+
+def test_rows_that_a_models_own_hook_counted_are_metadata_of_that_model(tmp_path: Path) -> None:
+    counted = [
+        logged_by("model.shop.order_log", "row_count: 7"),
+        logged_by("model.shop.customer_totals", "row_count: many"),
+    ]
+
+    found = told([*counted, *shop_lines()], tmp_path).materializations
+
+    assert found["acme/marts/order_log"]["dagster/row_count"].value == 7
+    assert [key for key, metadata in found.items() if "dagster/row_count" in metadata] == ["acme/marts/order_log"]
+
+
+@pytest.mark.parametrize("whole_log", [True, False])
+def test_what_dbt_logs_for_debugging_is_printed_apart_where_all_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], whole_log: bool
+) -> None:
+    events = DbtEvents(shop_slim(), TenantTranslator("acme", shop_slim()), tmp_path, whole_log=whole_log)
+    lines = [logged_by("model.shop.order_log", "On model.shop.order_log: BEGIN")]
+
+    assert list(events.read(lines, None)) == []  # type: ignore[arg-type]  # nothing in it asks for the step
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == ("On model.shop.order_log: BEGIN\n" if whole_log else "")
+
+
 def test_the_table_that_was_really_written_is_metadata(recorded: Told) -> None:
     assert recorded.materializations["acme/marts/order_log"]["relation"].value == '"shop"."marts"."order_log"'
 

@@ -21,7 +21,7 @@ ROOT = Path("/nowhere")
 @pytest.fixture
 def tenant(tmp_path: Path) -> Iterator[Tenant]:
     """One with a process that only waits."""
-    cell = Cell("alpha", None, 4001, tmp_path)
+    cell = Cell("alpha", None, {"alpha": 4001}, tmp_path)
     process = start(cell, [sys.executable, "-c", "import time; time.sleep(600)"], dict(os.environ), ())
     yield Tenant(cell, process)
     process.kill()
@@ -81,7 +81,7 @@ import os, sys
 from pathlib import Path
 from dagster_apollo.host.walls import Cell, forbid_core_dumps, start
 forbid_core_dumps()
-start(Cell("alpha", None, 4001, Path({str(tmp_path)!r})), [sys.executable, "-c", {limit!r}], os.environ, ()).wait()
+start(Cell("alpha", None, {{}}, Path({str(tmp_path)!r})), [sys.executable, "-c", {limit!r}], os.environ, ()).wait()
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 

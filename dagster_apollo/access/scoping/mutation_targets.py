@@ -13,6 +13,7 @@ from typing import Any, Literal
 from dagster_apollo.access.scoping.ownership import selector_ids
 from dagster_apollo.access.scoping.scope import Refused
 from dagster_apollo.access.scoping.scoped_context import ScopedRequestContext
+from dagster_apollo.locations import tenant_of
 
 Outcome = Literal["ok", "refused", "failed"]
 _LOCATIONS = frozenset({"repositoryLocationName", "locationName"})
@@ -46,26 +47,26 @@ def targets_of(arguments: Mapping[str, Any], context: ScopedRequestContext) -> T
     found = Targets()
     for name, value in _named(arguments):
         if name in _LOCATIONS:
-            found.tenants.add(value)
+            found.tenants.add(tenant_of(value))
         elif name in _RUNS:
             found.runs.add(value)
         elif name in _BACKFILLS:
             found.backfills.add(value)
         elif name in _INSTIGATORS:
-            found.tenants |= _locations_of_instigator(value.rpartition(":")[2], context)
+            found.tenants |= _tenants_of_instigator(value.rpartition(":")[2], context)
         elif name in _ASSETS:
             found.assets.add(value)
             found.tenants.add(value.partition("/")[0])
     for run_id in sorted(found.runs)[:_MOST]:
         run = context.instance.get_run_by_id(run_id)
         if run and run.remote_job_origin:
-            found.tenants.add(run.remote_job_origin.location_name)
+            found.tenants.add(tenant_of(run.remote_job_origin.location_name))
     for backfill_id in sorted(found.backfills)[:_MOST]:
         backfill = context.instance.get_backfill(backfill_id)
         if backfill and backfill.asset_selection:
             found.tenants |= {key.path[0] for key in backfill.asset_selection}
         elif backfill and backfill.partition_set_origin:
-            found.tenants.add(backfill.partition_set_origin.selector.location_name)
+            found.tenants.add(tenant_of(backfill.partition_set_origin.selector.location_name))
     return found
 
 
@@ -85,9 +86,9 @@ def _named(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _locations_of_instigator(selector_id: str, context: ScopedRequestContext) -> set[str]:
+def _tenants_of_instigator(selector_id: str, context: ScopedRequestContext) -> set[str]:
     return {
-        location.name
+        tenant_of(location.name)
         for location in context.code_locations
         for repository in location.get_repositories().values()
         if selector_id in selector_ids(repository)

@@ -1,8 +1,8 @@
 """What belongs to which tenant in one snapshot of the workspace: asset keys, pools, dynamic partitions, instigators.
 
 It is computed once per snapshot, from all locations, for all users alike; what one user may see of it is `scope.py`.
-A tenant's id is its location's name and the first part of its asset keys, so a key has an owner also when nothing is
-loaded that defines it.
+A tenant's id is the first part of its asset keys, so a key has an owner also when nothing is loaded that defines it;
+whose a location is, its name says.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dagster_apollo.access.scoping.dagster_internals import (
     MultiPartitionsDefinition,
     RemoteRepository,
 )
+from dagster_apollo.locations import tenant_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Ownership:
 
     def owners(self, key: AssetKey) -> frozenset[str]:
         """The tenants that an asset key belongs to: the one that it begins with, and all that define it."""
-        return frozenset({key.path[0]}) | self.definers.get(key, frozenset())
+        return frozenset({key.path[0]}) | {tenant_of(location) for location in self.definers.get(key, ())}
 
 
 @dataclass

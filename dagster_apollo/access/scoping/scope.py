@@ -24,6 +24,7 @@ from dagster_apollo.access.scoping.dagster_internals import (
 from dagster_apollo.access.scoping.ownership import Ownership
 from dagster_apollo.access.users import User
 from dagster_apollo.errors import ApolloError
+from dagster_apollo.locations import tenant_of
 
 # A filter with an empty list filters nothing: a label that no repository has stands where none is permitted. Postgres
 # takes every character but NUL.
@@ -118,15 +119,15 @@ class Scope:
         return self.readable is not None
 
     def sees(self, location: str | None) -> bool:
-        """Whether a location, and so a tenant, is visible; None is what belongs to no location."""
-        return self.readable is None or location in self.readable
+        """Whether a location is visible, as all of its tenant's are; None is what belongs to no location."""
+        return self.readable is None or (location is not None and tenant_of(location) in self.readable)
 
     def sees_key(self, key: object) -> bool:
         """Whether an asset, or an asset check, is visible; what is neither is not."""
         if not self.confined:
             return True
         asset = key.asset_key if isinstance(key, AssetCheckKey) else key
-        return isinstance(asset, AssetKey) and all(self.sees(owner) for owner in self._ownership.owners(asset))
+        return isinstance(asset, AssetKey) and self._ownership.owners(asset) <= (self.readable or frozenset())
 
     def visible_keys(self) -> list[AssetKey]:
         """All assets of the workspace that are visible."""
@@ -204,12 +205,15 @@ class Scope:
         """Whether this user may change what belongs to a location."""
         if not self.sees(location):
             return False
-        return self.user.is_administrator if location is None else self.user.may_operate(location)
+        return self.user.is_administrator if location is None else self.user.may_operate(tenant_of(location))
 
     def operates_key(self, key: object) -> bool:
         """Whether an asset may be changed: a stub in one's own graph does not make it one's own."""
         asset = key.asset_key if isinstance(key, AssetCheckKey) else key
-        return isinstance(asset, AssetKey) and all(map(self.operates, self._ownership.owners(asset)))
+        return isinstance(asset, AssetKey) and all(map(self._operates_tenant, self._ownership.owners(asset)))
+
+    def _operates_tenant(self, tenant: str) -> bool:
+        return (self.readable is None or tenant in self.readable) and self.user.may_operate(tenant)
 
     def require_location(self, location: str | None) -> None:
         if not self.operates(location):

@@ -27,6 +27,7 @@ from dagster_apollo.access.scoping.ownership import Ownership, ownership_of
 from dagster_apollo.access.scoping.scope import Refused, RunLocations, Scope
 from dagster_apollo.access.scoping.scoped_instance import ScopedInstance
 from dagster_apollo.access.users import User
+from dagster_apollo.locations import tenant_of
 
 
 def is_unrestricted(user: User) -> bool:
@@ -190,7 +191,7 @@ class ProcessContextOfUser(WorkspaceProcessContext):
 
     def add_state_subscriber(self, subscriber: LocationStateSubscriber) -> int:
         def handle(event: LocationStateChangeEvent) -> None:
-            if self._user.readable is None or event.location_name in self._user.readable:
+            if self._user.readable is None or tenant_of(event.location_name) in self._user.readable:
                 subscriber.handle_event(event)
 
         return self._process.add_state_subscriber(LocationStateSubscriber(handle))
@@ -202,8 +203,9 @@ class ProcessContextOfUser(WorkspaceProcessContext):
         """Nothing: the workspace is the process's."""
 
     def _require(self, location: str) -> None:
-        seen = self._user.readable is None or location in self._user.readable
-        if not seen or not self._user.may_operate(location):
+        tenant = tenant_of(location)
+        seen = self._user.readable is None or tenant in self._user.readable
+        if not seen or not self._user.may_operate(tenant):
             raise Refused("changing this location")
 
     def _require_everything(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.postgres import Postgres
 from tests.support.roles import Roles, roles_of
 from tests.support.root import Root
-from tests.support.tenants import write_tenant
+from tests.support.tenants import ON_DUCKDB, write_tenant
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,13 @@ PROGRAMS = {
     "its neighbour's life": "kill -KILL {neighbour}",
     "the code host's life": "kill -KILL {host}",
     "a folder in another's name": "mkdir {folder}/../delta",
+    "its neighbour's channel to the container engine": "cat {folder}/../../containers/beta.sock",
+    "a channel in its neighbour's place": "rm {folder}/../../containers/beta.sock",
+    "another folder in place of what its container mounts": "mv {folder}/../alpha/warehouse {folder}/../alpha/other",
+    "a link in place of that folder": "rmdir {folder}/../alpha/warehouse",
 }
+# Its processes are no others for it; no engine is needed for what it is kept from.
+IN_CONTAINERS = "warehouse: duckdb\nexecution: docker\ncontainer: {image: 'nobody.invalid/none:1'}\n"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,8 @@ def roles(module_folder: Path, postgres: Postgres) -> Iterator[Roles]:
     root = Root.here()
     with roles_of(module_folder, postgres, root) as made:
         for name in ("alpha", "beta", "gamma"):
-            write_tenant(made.tenants_dir, name, {"first.sql": "select 1 as id"})
+            tenant_yaml = ON_DUCKDB if name == "gamma" else IN_CONTAINERS
+            write_tenant(made.tenants_dir, name, {"first.sql": "select 1 as id"}, tenant_yaml)
         secrets = {"ALPHA__API_TOKEN": "secret-of-alpha", "BETA__API_TOKEN": "secret-of-beta"}
         # As a `.env` of a Docker host may hold them, which the code host is given whole.
         secrets |= {"APOLLO_SESSION_SECRET": "secret-of-webserver", "RENDER_API_KEY": "secret-of-deploys"}
@@ -96,6 +103,17 @@ def test_a_tenant_cannot_have(roles: Roles, what: str) -> None:
     assert ended.returncode != 0
     assert "ermi" in ended.stderr, ended.stderr  # "Permission denied", "Operation not permitted"
     assert neighbour.is_running()
+
+
+def test_each_tenant_with_containers_has_a_channel_of_its_own(roles: Roles) -> None:
+    state = Path(roles.environ("code")["APOLLO_STATE_DIR"])
+    for tenant in ("alpha", "beta"):
+        user = roles.tenant_process(tenant).uids().effective
+        found = roles.root.do("stat", "--format", "%F %u %g %a", str(state / "containers" / f"{tenant}.sock"))
+        assert found.split() == ["socket", "0", str(user), "660"]
+        shared = roles.root.do("stat", "--format", "%F %u %g %a", str(state / "tenants" / tenant / "warehouse"))
+        assert shared.split() == ["directory", "0", str(user), "770"]
+    assert roles.root.run("ls", str(state / "containers" / "gamma.sock")).returncode != 0
 
 
 def test_a_folder_that_is_somebody_elses_is_not_used_and_the_location_says_so(roles: Roles) -> None:

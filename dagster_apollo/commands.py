@@ -57,7 +57,7 @@ class TenantCommands:
         reader = _OutputReader()
         context.log.info(" ".join(words))
         with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), reader) as session:
-            running = self._workspace.command(words, session.get_bootstrap_env_vars())
+            running = self._workspace.command(words, session.get_bootstrap_env_vars(), run_id=context.run.run_id)
             try:
                 with closing(running.lines()) as lines:
                     for number, line in enumerate(lines):

@@ -174,7 +174,7 @@ def invoke(
     """Run dbt, stream its events, and fail unless everything selected ended well."""
     require_services(workspace)
     with workspace.run_folder(context.run.run_id) as target_path:
-        process = workspace.dbt(words, target_path)
+        process = workspace.dbt(words, target_path, run_id=context.run.run_id)
         context.log.info(f"dbt {' '.join(words) if len(words) < 50 else f'{words[0]} ({len(selected)} nodes)'}")
         events = DbtEvents(
             manifest, translator, target_path, process.bring, workspace.tenant.config.log_level == "debug"

@@ -25,6 +25,7 @@ def dbt_task(
     profile: str | None,
     target_path: Path,
     made_of: str | None,
+    run_id: str | None = None,
 ) -> ContainerTask:
     """One dbt invocation; its artifacts come to lie in TARGET_PATH.
 
@@ -36,6 +37,7 @@ def dbt_task(
         profile: the text of `profiles.yml`; None: the image has one.
         target_path: the folder here, with a partial parse in it or not.
         made_of: the digest of the files that the image should have been built from.
+        run_id: the Dagster run that it belongs to.
     """
     files = {f"{PROFILES_DIR}/profiles.yml": profile.encode()} if profile is not None else {}
     if (target_path / _PARTIAL_PARSE).is_file():
@@ -53,4 +55,5 @@ def dbt_task(
         folders=(TARGET_PATH,),
         also_at=str(folder),
         made_of=made_of,
+        run_id=run_id,
     )

@@ -102,7 +102,7 @@ def measure_freshness(
     """Run dbt, and fail unless it has results."""
     require_services(workspace)
     with workspace.run_folder(context.run.run_id) as target_path:
-        process = workspace.dbt(words, target_path)
+        process = workspace.dbt(words, target_path, run_id=context.run.run_id)
         events = DbtEvents(manifest, translator, target_path)
         for _ in read_events(events, process, context):
             pass

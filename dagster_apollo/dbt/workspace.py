@@ -82,13 +82,16 @@ class Workspace:
     _environment: Mapping[str, str] = field(repr=False)
     _commands_environment: Mapping[str, str] = field(repr=False)
 
-    def dbt(self, words: Sequence[str], target_path: Path, *, events: bool = True) -> Command:
+    def dbt(
+        self, words: Sequence[str], target_path: Path, *, events: bool = True, run_id: str | None = None
+    ) -> Command:
         """A dbt that is about to start, where the tenant says: natively or in a container.
 
         Args:
             words: the command and its arguments.
             target_path: where its artifacts come to lie.
             events: as JSON lines of every level, for a program; else as text, for a person.
+            run_id: the Dagster run that it belongs to, which its container is labelled with.
         """
         if self.containers is None:
             return self.native_dbt(words, target_path, events=events)
@@ -100,6 +103,7 @@ class Workspace:
             profile=self.profile.text,
             target_path=target_path,
             made_of=digest_of_files(self.tenant.folder),
+            run_id=run_id,
         )
         return ContainerCommand(self.containers, task, {TARGET_PATH: target_path})
 
@@ -117,19 +121,22 @@ class Workspace:
         """The same as a process of this machine whatever the tenant says: `deps` and `parse`, which build nothing."""
         return NativeCommand(("dbt", *words), self.environment(target_path, events=events), self.tenant.project_dir)
 
-    def command(self, words: Sequence[str], variables: Mapping[str, str] | None = None) -> Command:
+    def command(
+        self, words: Sequence[str], variables: Mapping[str, str] | None = None, *, run_id: str | None = None
+    ) -> Command:
         """Another command of the tenant's, where its dbt runs too, with its folder as the working folder.
 
         Args:
             words: the program and its arguments; `python` is the one that this process runs under. No secrets.
             variables: beside those of the tenant, its secrets among them.
+            run_id: the Dagster run that it belongs to, which its container is labelled with.
         """
         environment = {**self._commands_environment, **(variables or {})}
         if self.containers is None:
             return NativeCommand(words, environment, self.tenant.folder)
-        return ContainerCommand(
-            self.containers, ContainerTask(tuple(words), environment, made_of=digest_of_files(self.tenant.folder))
-        )
+        made_of = digest_of_files(self.tenant.folder)
+        task = ContainerTask(tuple(words), environment, made_of=made_of, run_id=run_id)
+        return ContainerCommand(self.containers, task)
 
     def environment(self, target_path: Path, *, events: bool = True) -> dict[str, str]:
         """Every variable that dbt gets."""

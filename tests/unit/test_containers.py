@@ -239,6 +239,17 @@ def test_tenant_yaml_says_where_commands_run_and_a_variable_says_otherwise(tmp_p
     assert isinstance(native.dbt(["build"], tmp_path), NativeCommand)
 
 
+def test_a_container_is_labelled_with_the_run_that_it_belongs_to(tmp_path: Path) -> None:
+    contained = open_shop(tmp_path, config=IN_DOCKER)
+
+    for command in (
+        contained.dbt(["build"], tmp_path, run_id="4711"),
+        contained.command(["python", "-V"], run_id="4711"),
+    ):
+        assert isinstance(command, ContainerCommand)
+        assert command.task.run_id == "4711"
+
+
 def test_a_container_shares_the_folder_of_the_duckdb_file_and_nothing_where_there_is_none(tmp_path: Path) -> None:
     workspace = open_shop(tmp_path, config=IN_DOCKER)
     found = tenant_place(workspace.tenant, workspace.values, places_below(tmp_path))

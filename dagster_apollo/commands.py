@@ -25,7 +25,7 @@ _KEPT_LINES = 20
 
 
 class TenantCommands:
-    """Runs programs of one tenant.
+    """Runs programs of tenants: of the one whose asset asks, since one resource serves all that are merged.
 
     In the `definitions.py` of a tenant `acme` with a program `count.py` in its folder:
 
@@ -33,12 +33,14 @@ class TenantCommands:
         def counted(context: dg.AssetExecutionContext, commands: dg.ResourceParam[TenantCommands]):
             yield from commands.run(context, ["python", "count.py"])
 
-    Args:
-        workspace: the tenant's.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __init__(self) -> None:
+        self._workspaces: dict[str, Workspace] = {}
+
+    def serve(self, workspace: Workspace) -> None:
+        """Run programs of this tenant too."""
+        self._workspaces[workspace.tenant.name] = workspace
 
     def run(self, context: dg.AssetExecutionContext, words: Sequence[str]) -> Iterator[Any]:
         """Run a program to its end and yield what it reported.
@@ -55,9 +57,10 @@ class TenantCommands:
                 the last line that it printed.
         """
         reader = _OutputReader()
+        workspace = self._workspaces[_tenant(context.assets_def)]
         context.log.info(" ".join(words))
         with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), reader) as session:
-            running = self._workspace.command(words, session.get_bootstrap_env_vars(), run_id=context.run.run_id)
+            running = workspace.command(words, session.get_bootstrap_env_vars(), run_id=context.run.run_id)
             try:
                 with closing(running.lines()) as lines:
                     for number, line in enumerate(lines):
@@ -71,6 +74,11 @@ class TenantCommands:
                 told = reader.printed[-1] if reader.printed else f"it ended with exit code {running.returncode}"
                 raise failure([Problem(" ".join(words), told, "See the step's output.")])
         yield from session.get_results()
+
+
+def _tenant(assets: dg.AssetsDefinition) -> str:
+    """Whose they are: all keys begin with the tenant's name."""
+    return next(iter([*assets.keys, *(check.asset_key for check in assets.check_keys)])).path[0]
 
 
 class _OutputReader(dg.PipesMessageReader):

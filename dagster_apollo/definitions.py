@@ -48,6 +48,7 @@ def tenant_definitions(
     outputs_dir: Path | None = None,
     *,
     prefix: str = "",
+    commands: TenantCommands | None = None,
 ) -> dg.Definitions:
     """Everything that one tenant's code location serves.
 
@@ -58,6 +59,7 @@ def tenant_definitions(
         outputs_dir: where what its own Python returns is kept, unless it brings an IO manager; None: Dagster's folder,
             which in a deployment is the daemon's and no tenant may write.
         prefix: before the names that several tenants may have alike, where they are merged.
+        commands: those of the tenants that it is merged with; None: its own.
 
     Raises:
         TenantError: when what the folder declares cannot be served.
@@ -100,10 +102,14 @@ def tenant_definitions(
         # dbt is a process already; an interpreter more per step would cost seconds and 150 MB.
         executor=dg.in_process_executor,
         metadata={"description": tenant.config.description} if tenant.config.description else None,
-        resources={"commands": TenantCommands(workspace), **_lineage(workspace)},
+        resources=_lineage(workspace),
     )
     if cloud:
         ours = dg.Definitions.merge(ours, cloud.definitions(build, manifest, translator, prefix))
+    if own:
+        commands = commands or TenantCommands()
+        commands.serve(workspace)
+        ours = dg.Definitions.merge(ours, dg.Definitions(resources={"commands": commands}))
     if own and outputs_dir and "io_manager" not in (own.resources or {}):
         kept = dg.FilesystemIOManager(base_dir=str(outputs_dir))
         own = dg.Definitions.merge(own, dg.Definitions(resources={"io_manager": kept}))
@@ -127,13 +133,15 @@ def all_tenants() -> dg.Definitions:
     wanted = read({"TENANTS": environ.get("TENANTS", "")}).text("TENANTS")
     found: list[dg.Definitions] = []
     errors: list[Problem] = []
+    commands = TenantCommands()
     for name in chosen_names(places.tenants_dir, wanted):
         try:
             workspace = open_workspace(environ, places, name)
             if workspace.values.target == "local":
                 prepare(workspace)
             own = environment.for_tenant(environ, name)
-            found.append(tenant_definitions(workspace, load_prepared(workspace), own, prefix=f"{name}__"))
+            manifest = load_prepared(workspace)
+            found.append(tenant_definitions(workspace, manifest, own, prefix=f"{name}__", commands=commands))
         except ProblemsError as error:
             errors += error.problems
     if errors:

@@ -25,18 +25,19 @@ from dagster_apollo.topology import DATABASE_NAME, DATABASE_USER
 from tests.support.compose import ComposeHost, compose_host
 from tests.support.container_engine import ContainerEngine
 from tests.support.everything_asked import everything
-from tests.support.planted_secrets import SECRET_SETTINGS, Planted, plant
+from tests.support.planted_secrets import DATABASE, SECRET_SETTINGS, Planted, plant
 from tests.support.secret_search import ArgumentsSeen, SecretSearch
 from tests.support.tenants import write_tenant
 from tests.support.webserver import FINAL, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-MARKER, SILENT, REFUSED = f"marker{secrets.token_hex(6)}", "silent", "refused"
+MARKER, SILENT, REFUSED, ATTACHED, CLOUD = f"marker{secrets.token_hex(6)}", "silent", "refused", "attached", "cloud"
 ON_DUCKDB = "warehouse: duckdb\n"
+TELLING = "services: [s3]\nnotifications: [{url_variable: FAILURES_URL}]\n"
+ON_DBT_CLOUD = "warehouse: dbt_cloud\ndbt_cloud: {account_id: 1, project_id: 2, environment_id: 3}\nschedule: null\n"
 # The code host's log holds what a tenant's own Python prints.
 OWN_PYTHON = f'import sys\n\nimport dagster as dg\n\nprint("{MARKER}", file=sys.stderr)\ndefs = dg.Definitions()\n'
-DATABASE = "dagster-postgres"
 ROLES: dict[str, Process] = {"dagster-webserver": "webserver", "dagster-daemon": "daemon", "dagster-code": "code"}
 CONTAINERS = (*ROLES, DATABASE)
 # What of a container outlasts a process, and where its processes write.
@@ -86,15 +87,18 @@ def lived(container_engine: ContainerEngine, module_folder: Path) -> Iterator[Li
         tenants = host.clone / "tenants"
         shutil.rmtree(tenants)
         models = {"first.sql": "select 1 as id", "broken.sql": "select no_such_column from {{ ref('first') }}"}
-        write_tenant(tenants, MARKER, {**models, "definitions.py": OWN_PYTHON}, ON_DUCKDB)
+        write_tenant(tenants, MARKER, {**models, "definitions.py": OWN_PYTHON}, ON_DUCKDB + TELLING)
         for name in (SILENT, REFUSED):
             write_tenant(tenants, name, {"first.sql": "select 1 as id"}, "warehouse: snowflake\nschedule: null\n")
+        write_tenant(tenants, ATTACHED, {"first.sql": "select 1 as id"}, ON_DUCKDB + "services: [postgres]\n")
+        write_tenant(tenants, CLOUD, {"first.sql": "select 1 as id"}, ON_DBT_CLOUD)
         write_fork(host.clone, Answers({}, {}, domains=("test.invalid",)))  # without a rule there is no provider
-        planted = plant(host.clone, host.stack.credentials, builds=MARKER, silent=SILENT, refused=REFUSED)
+        names = {"builds": MARKER, "silent": SILENT, "refused": REFUSED, "attached": ATTACHED, "cloud": CLOUD}
+        planted = plant(host.clone, host.stack.credentials, **names)
         search = SecretSearch(planted.secrets, MARKER, module_folder)
         build_log = _build(host)
         host.up()
-        host.stack.wait_until_it_serves(MARKER, SILENT)
+        host.stack.wait_until_it_serves(MARKER, SILENT, ATTACHED, CLOUD)
         host.stack.assert_strangers_are_refused()
         host.stack.assert_the_login_lets_people_in()
         runs = _runs(host)
@@ -115,6 +119,8 @@ def _runs(host: ComposeHost) -> dict[str, str]:
         "success": webserver.launch(MARKER, f"{MARKER}__build", [f"{MARKER}/first"]),
         "dbt's error": webserver.launch(MARKER, f"{MARKER}__build", [f"{MARKER}/broken"]),
         "no connection": webserver.launch(SILENT, f"{SILENT}__build"),
+        "not let in": webserver.launch(ATTACHED, f"{ATTACHED}__build"),
+        "no account": webserver.launch(CLOUD, "__ASSET_JOB", [f"{CLOUD}/first"]),
     }
     for name, run_id in runs.items():
         wait_until(lambda run_id=run_id: webserver.run(run_id)["status"] in FINAL, f"{name} ends", RUN_TIMEOUT_SECONDS)
@@ -134,6 +140,7 @@ def test_every_secret_setting_has_one_and_the_stack_has_used_them(lived: Lived) 
     assert lived.planted.settings >= SECRET_SETTINGS
     assert {name: webserver.run(run_id)["status"] for name, run_id in lived.runs.items()} == {
         "success": "SUCCESS", "dbt's error": "FAILURE", "no connection": "FAILURE",
+        "not let in": "FAILURE", "no account": "FAILURE",
     }  # fmt: skip
     assert "no_such_column" in webserver.failure(lived.runs["dbt's error"])
     assert "PASSPHRASE: does not open" in lived.host.stack.status()[1]["locations"][REFUSED]["error"]
@@ -236,6 +243,6 @@ def test_no_answer_of_the_webserver(lived: Lived) -> None:
     assert asked >= {f"/download_debug/{run_id}" for run_id in lived.runs.values()}
     assert asked >= {"/status", "/metrics", "instance", "workspaceOrError", "runsOrError", "logsForRun", "capturedLogs"}
     # What went wrong is told, and all of it.
-    for told in ("no_such_column", "250001", "PASSPHRASE: does not open"):
+    for told in ("no_such_column", "250001", "PASSPHRASE: does not open", "password authentication failed"):
         assert any(told in answer for answer in answers), told
     lived.search.text(*answers).nothing_but_the_marker()

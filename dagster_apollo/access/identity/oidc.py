@@ -7,19 +7,14 @@ dictionary that the caller keeps in a signed cookie: two copies of the webserver
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-import httpx
+import httpx2
 from authlib.common.errors import AuthlibBaseError
-from authlib.deprecate import AuthlibDeprecationWarning
+from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
 from starlette.requests import Request
 from starlette.responses import Response
-
-with warnings.catch_warnings():  # that it will move to another HTTP library is nothing to whoever starts a webserver
-    warnings.simplefilter("ignore", AuthlibDeprecationWarning)
-    from authlib.integrations.starlette_client import OAuth
 
 from dagster_apollo.access.identity.claims import groups_are_left_out, identity_of, label_of
 from dagster_apollo.access.identity.rules import Identity
@@ -115,7 +110,7 @@ class Provider:
             if not claims or not claims.get("sub"):
                 raise ProviderError("no ID token", f"{self.label} did not say who you are.", 502)
             return identity_of(await self._completed(dict(claims), token), self.issuer)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise self._silent() from error
         except (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError) as error:
             reason = f"the answer is not right ({type(error).__name__})"
@@ -139,7 +134,7 @@ class Provider:
             metadata: dict[str, Any] = await self._client.load_server_metadata()
             named = str(metadata["issuer"])
             _ = metadata["authorization_endpoint"], metadata["token_endpoint"], metadata["jwks_uri"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
             self._client.server_metadata.clear()
             raise self._silent() from error
         if named.rstrip("/") != self.issuer:

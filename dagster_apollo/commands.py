@@ -58,7 +58,7 @@ class TenantCommands:
         """
         reader = _OutputReader()
         workspace = self._workspaces[_tenant(context.assets_def)]
-        context.log.info(" ".join(words))
+        context.log.info(f"{' '.join(words)}{workspace.where}")
         with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), reader) as session:
             running = workspace.command(words, session.get_bootstrap_env_vars(), run_id=context.run.run_id)
             try:

@@ -7,6 +7,7 @@ No `from __future__ import annotations` here: Dagster reads the annotations of a
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -175,7 +176,8 @@ def invoke(
     require_services(workspace)
     with workspace.run_folder(context.run.run_id) as target_path:
         process = workspace.dbt(words, target_path, run_id=context.run.run_id)
-        context.log.info(f"dbt {' '.join(words) if len(words) < 50 else f'{words[0]} ({len(selected)} nodes)'}")
+        said = " ".join(words) if len(words) < 50 else f"{words[0]} ({len(selected)} nodes)"
+        context.log.info(f"dbt {said}{workspace.where}")
         events = DbtEvents(
             manifest, translator, target_path, process.bring, workspace.tenant.config.log_level == "debug"
         )
@@ -205,7 +207,9 @@ def read_events(
 ) -> Iterator[DagsterDbtEvent]:
     """Start dbt and read what it reports, to its end; a container that does not come to that is the step's failure."""
     try:
-        yield from events.read(process.lines(), context)
+        # Closed whatever goes wrong with an event: dbt must not build on after its step has failed.
+        with closing(process.lines()) as lines:
+            yield from events.read(lines, context)
     except ContainerError as error:
         raise failure(error.problems) from None
     for note in process.notes:

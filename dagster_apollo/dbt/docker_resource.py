@@ -9,6 +9,7 @@ No `from __future__ import annotations` here: Dagster reads the annotations of a
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +69,7 @@ class DbtDockerResource(dg.ConfigurableResource, dg.Resolvable):  # type: ignore
         Args:
             arguments: the words after `dbt`, without a selection: that is Dagster's.
             context: of the asset that runs.
-            project: the dbt project; its profile goes into the container, its artifacts come to its target folder.
+            project: the dbt project; its profile goes into the container, its artifacts are read and not kept.
             manifest: dbt's; by default the project's.
             dagster_dbt_translator: names the nodes.
             environ: the variables of this process; by default all of them.
@@ -87,7 +88,8 @@ class DbtDockerResource(dg.ConfigurableResource, dg.Resolvable):  # type: ignore
             context.log.info(f"dbt {' '.join(words)}, in a container of {self.image}")
             events = DbtEvents(known, translator, folder, command.bring, project=project)
             try:
-                yield from events.read(command.lines(), context)
+                with closing(command.lines()) as lines:
+                    yield from events.read(lines, context)
             except ContainerError as error:
                 raise dg.Failure("\n".join(map(str, error.problems))) from None
             if command.returncode:

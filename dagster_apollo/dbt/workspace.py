@@ -107,6 +107,12 @@ class Workspace:
         )
         return ContainerCommand(self.containers, task, {TARGET_PATH: target_path})
 
+    @property
+    def where(self) -> str:
+        """Where its commands run, to be said after what they are: `, in a container of IMAGE`, or nothing."""
+        container = self.tenant.config.container
+        return f", in a container of {container.image}" if self.containers and container else ""
+
     def require_services(self) -> None:
         """Refuse to start dbt where it would only find that it cannot connect.
 

@@ -1,13 +1,14 @@
 """Containers for a tenant whose process may not speak to the engine: it asks the code host's broker over a socket.
 
 The same interface as `docker_runner.py`. What a tenant can say is in `ContainerTask`; image, network, volumes and
-limits are the broker's to know. The other side is `host/container_broker.py`.
+limits are the broker's to know. The other side is `host/broker_process.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,11 +59,21 @@ class BrokeredRunner:
             try:
                 yield BrokeredContainer(connection, self._tenant, tuple(started["notes"]))
             finally:
-                # Closing the connection would do as well, but whoever leaves may rely on it being gone.
-                with contextlib.suppress(OSError, ValueError):
-                    connection.settimeout(_REMOVAL_SECONDS)
-                    channel.send(connection, {"do": "end"})
-                    channel.receive(connection)
+                _wait_for_the_end(connection)
+
+
+def _wait_for_the_end(connection: socket.socket) -> None:
+    """Say that nobody waits any more, and wait until the container is gone: whoever leaves may rely on that.
+
+    The broker sees the end of what is sent whatever it is at, also while it waits for a line that does not come.
+    """
+    end = time.monotonic() + _REMOVAL_SECONDS
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while (left := end - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(1 << 16):
+                return
 
 
 class BrokeredContainer:

@@ -1,6 +1,6 @@
 """Messages over a connected socket: fields as JSON and bytes beside them, both of bounded size.
 
-What they mean is said by who sends and who answers: `brokered.py` asks, `host/container_broker.py` answers.
+What they mean is said by who sends and who answers: `brokered.py` asks, `host/broker_process.py` answers.
 """
 
 from __future__ import annotations

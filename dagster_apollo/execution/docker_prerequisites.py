@@ -11,40 +11,41 @@ from typing import Any
 import docker.errors
 
 from dagster_apollo.errors import ContainerError, Problem
-from dagster_apollo.execution.container import ContainerPlace, ContainerTask
+from dagster_apollo.execution.container import ContainerPlace
 from dagster_apollo.execution.docker_client import Engine
 from dagster_apollo.execution.image_files import FILES_LABEL
 
-_BUILD_REMEDY = "Build it: `make images`."
+BUILD_REMEDY = "Build it: `make images`."
 
 
 def required_image(engine: Engine, place: ContainerPlace) -> Mapping[str, Any]:
     """Have the image there; what the engine knows of it."""
-    image = None if place.pull == "ALWAYS" else _image(engine, place.image)
+    image = None if place.pull == "ALWAYS" else known_image(engine, place.image)
     if image is None and place.pull == "NEVER":
         what = "there is no such image on the container engine, and `pull: NEVER` forbids to fetch it"
-        raise ContainerError("no_image", Problem(place.image, what, _BUILD_REMEDY))
+        raise ContainerError("no_image", Problem(place.image, what, BUILD_REMEDY))
     if image is None:
-        remedy = f"{_BUILD_REMEDY} Or check its name, and `docker login` where it is private."
+        remedy = f"{BUILD_REMEDY} Or check its name, and `docker login` where it is private."
         with engine.refusals("pull_refused", f"{place.image}: cannot be pulled", remedy):
             engine.client.images.pull(place.image)
-        image = _image(engine, place.image)
+        image = known_image(engine, place.image)
     return image or {}
 
 
-def compared(image: Mapping[str, Any], place: ContainerPlace, task: ContainerTask) -> tuple[str, ...]:
+def compared(image: Mapping[str, Any], place: ContainerPlace, made_of: str | None) -> tuple[str, ...]:
     """Hold an image to the files that it should be of; what cannot be told, in words."""
     built_of = ((image.get("Config") or {}).get("Labels") or {}).get(FILES_LABEL)
-    if task.made_of and not built_of:
+    if made_of and not built_of:
         return (f"{place.image} does not say which files it was built from, so nobody knows whether it is current",)
-    if task.made_of and built_of != task.made_of:
+    if made_of and built_of != made_of:
         what = f"was built from other files than those beside {place.declared_in}"
         raise ContainerError("stale_image", Problem(place.image, what, "Build it again: `make images`."))
     return ()
 
 
-def _image(engine: Engine, name: str) -> Mapping[str, Any] | None:
-    with engine.refusals("no_image", name, _BUILD_REMEDY):
+def known_image(engine: Engine, name: str) -> Mapping[str, Any] | None:
+    """What the engine knows of an image; None where it has none of that name."""
+    with engine.refusals("no_image", name, BUILD_REMEDY):
         try:
             image: Mapping[str, Any] = engine.client.api.inspect_image(name)
         except docker.errors.ImageNotFound:

@@ -62,7 +62,7 @@ class DockerRunner:
         with Engine(self._environ, place.without_engine) as engine:
             remove_abandoned(place.locks_dir, lambda name: _remove_left(engine, name))
             image = required_image(engine, place)
-            notes = compared(image, place, task)
+            notes = compared(image, place, task.made_of)
             require_network(engine, place)
             name = f"apollo-{place.tenant}-{uuid.uuid4().hex[:12]}"
             with claimed(place.locks_dir, name) as claim:

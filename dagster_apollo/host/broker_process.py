@@ -34,8 +34,8 @@ from dagster_apollo.host.role import say
 from dagster_apollo.settings import prefix
 from dagster_apollo.topology import ENGINE_SOCKET
 
-# A task must have come in this time; what a tenant never sends would keep a process for nothing.
-_TASK_SECONDS = 60.0
+# So long each piece of a task is waited for; what a tenant never sends would keep a process for nothing.
+_PIECE_SECONDS = 60.0
 # Beyond a container's own limit, which whoever reads its lines is told of in words.
 _GRACE_SECONDS = 30
 # One run of a tenant's dbt goes at a time; its other commands and runs of several locations come to a few.
@@ -136,7 +136,7 @@ def _serve_one(connection: socket.socket, tenant: Asking, engine: Mapping[str, s
         _require_own(connection, tenant)
         if full:
             raise _refused(place, f"{MOST_AT_ONCE} containers of it run already", "Wait for them to end.")
-        connection.settimeout(_TASK_SECONDS)
+        connection.settimeout(_PIECE_SECONDS)
         received = channel.receive(connection)
         if received is None:
             return
@@ -154,7 +154,6 @@ def _serve_one(connection: socket.socket, tenant: Asking, engine: Mapping[str, s
             finally:
                 signal.alarm(0)
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what follows is the end already
-        channel.send(connection, {"is": "removed"})
     except ContainerError as error:
         fields = {"is": "error", "kind": error.kind, "problem": error.problems[0].as_dict()}
         with contextlib.suppress(OSError):
@@ -176,7 +175,7 @@ def _answer(connection: socket.socket, container: DockerContainer) -> None:
         elif asked.get("do") == "bring":
             _bring(connection, container, str(asked.get("inside")))
         else:
-            return  # `end`
+            return
 
 
 def _next(connection: socket.socket) -> tuple[dict[str, Any], bytes] | None:

@@ -7,6 +7,7 @@ import json
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Containers:
 
 @dataclass
 class EngineBehindARelay:
-    """An engine's socket once more, which can be cut, or keep silent from the start."""
+    """An engine's socket once more, which can be cut, or keep silent from the start or from some time on."""
 
     target: str
     path: Path
@@ -114,6 +115,10 @@ class EngineBehindARelay:
             connection.close()
         self.path.unlink(missing_ok=True)
 
+    def fall_silent(self) -> None:
+        """Keep every connection, and pass on nothing any more."""
+        self.silent = True
+
     def _accept(self) -> None:
         assert self._listener is not None
         while True:
@@ -133,7 +138,10 @@ class EngineBehindARelay:
             ready.register(here, selectors.EVENT_READ, there)
             ready.register(there, selectors.EVENT_READ, here)
             while True:
-                for key, _ in ready.select():
+                readable = ready.select()
+                while self.silent and here.fileno() >= 0:
+                    time.sleep(0.05)
+                for key, _ in readable:
                     part = key.fileobj.recv(65536)  # type: ignore[union-attr]
                     key.data.sendall(part) if part else key.data.shutdown(socket.SHUT_WR)
                     if not part:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dagster_apollo.errors import ContainerError
-from dagster_apollo.execution import docker_client
+from dagster_apollo.execution import docker_client, docker_runner
 from dagster_apollo.execution.container import ContainerTask
 from dagster_apollo.execution.docker_runner import DockerContainer
 from dagster_apollo.execution.image_files import FILES_LABEL
@@ -293,11 +293,39 @@ def test_an_image_is_pulled_when_it_is_not_there(containers: Containers, registr
             assert list(container.lines()) == ["pulled"]
 
 
+def test_an_image_is_pulled_each_time_where_that_is_asked_for(containers: Containers, registry: Registry) -> None:
+    image = f"{registry.address}/apollo/{containers.tenant}:moving"
+    task = python("import os; print(os.environ['WHICH'])")
+
+    def which(pull: str) -> list[str]:
+        with containers.runner(image=image, pull=pull).run(task) as container:
+            return list(container.lines())
+
+    with containers.image(image, f"FROM {IMAGE}\nENV WHICH=newer\n"):
+        containers.engine.docker("push", "--quiet", image)
+    with containers.image(image, f"FROM {IMAGE}\nENV WHICH=older\n"):
+        assert [which("NEVER"), which("IF_NOT_PRESENT"), which("ALWAYS")] == [["older"], ["older"], ["newer"]]
+
+
 def test_a_network_that_is_missing(containers: Containers) -> None:
     error = failure(containers, network="apollo-no-such-network")
 
     assert error.kind == "no_network"
     assert "docker network create apollo-no-such-network" in str(error)
+
+
+def test_a_volume_that_may_only_be_read(containers: Containers) -> None:
+    folder = containers.folder / "shown"
+    folder.mkdir()
+    (folder / "rates.csv").write_text("EUR,1\n")
+    program = "from pathlib import Path; f = Path('/shown/rates.csv'); print(f.read_text().strip()); f.write_text('')"
+
+    with containers.runner(volumes=(f"{folder}:/shown:ro",)).run(python(program)) as container:
+        lines = list(container.lines())
+
+    assert "EUR,1" in lines, lines
+    assert any("Read-only file system" in line for line in lines)
+    assert (folder / "rates.csv").read_text() == "EUR,1\n"
 
 
 def test_a_folder_that_the_engine_does_not_have(containers: Containers) -> None:
@@ -362,6 +390,18 @@ def test_an_engine_that_keeps_silent(containers: Containers, monkeypatch: pytest
 
     assert raised.value.kind == "no_engine"
     assert "does not answer: it keeps silent" in str(raised.value)
+
+
+def test_an_engine_that_falls_silent_in_the_middle(containers: Containers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_runner, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(docker_client, "ENGINE_TIMEOUT_SECONDS", 2)
+    relay = EngineBehindARelay(containers.engine.environ["DOCKER_HOST"], containers.folder / "engine.sock")
+
+    with relay.listening():
+        error = failure_when_begun(containers, relay.fall_silent, relay.environ)
+
+    assert error.kind == "no_engine"
+    assert "does not answer: it keeps silent" in str(error)
 
 
 def test_an_engine_that_goes_away_in_the_middle(containers: Containers) -> None:

@@ -129,6 +129,27 @@ def test_whoever_leaves_leaves_nothing_behind(broker: Broker, container_engine: 
     assert _containers(container_engine, "alpha") == []
 
 
+def test_who_is_interrupted_while_nothing_is_said_leaves_nothing_behind(
+    broker: Broker, container_engine: ContainerEngine
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def wait_for_a_line() -> None:
+        with runner(broker).run(task("import time; time.sleep(600)")) as container:
+            signal.alarm(2)
+            next(container.lines())
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait_for_a_line()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    assert _containers(container_engine, "alpha") == []
+
+
 def test_a_process_that_is_killed_takes_its_container_along(broker: Broker, container_engine: ContainerEngine) -> None:
     pid = os.fork()
     if pid == 0:

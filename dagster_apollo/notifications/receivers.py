@@ -18,8 +18,10 @@ from dagster_apollo.tenant import Tenant
 if TYPE_CHECKING:
     import apprise
 
-# What a chat takes as one message; a person reads the rest where the link leads.
+# What a chat takes as one message; a person reads the rest where the link leads. Services that take less say so
+# (Discord 2000, SMS 160); title, marks and the note of what was cut want room.
 _LONGEST_TEXT = 3000
+_MARGIN = 100
 _STATUS = re.compile(r"error=(\d{3})\b")
 Kind = Literal["failure", "warning"]
 
@@ -60,8 +62,6 @@ class Receiver:
         Raises:
             NotificationError: when it was not taken; nothing of the URL is in it.
         """
-        cut = f"\n… {len(message.text) - _LONGEST_TEXT} characters more"
-        text = message.text if len(message.text) <= _LONGEST_TEXT else message.text[:_LONGEST_TEXT] + cut
         logger = logging.getLogger("apprise")
         said = _Statuses()
         before = logger.propagate, logger.level
@@ -70,7 +70,7 @@ class Receiver:
         logger.setLevel(logging.WARNING)
         try:
             service = _service(self._url)
-            taken = bool(service and service.notify(title=message.title, body=text, notify_type=message.kind))
+            taken = bool(service and _notify(service, message))
         except Exception as error:  # a plugin's own: its text may hold the URL
             said.found.append(type(error).__name__)
             taken = False
@@ -81,6 +81,17 @@ class Receiver:
             because = f" ({said.found[-1]})" if said.found else ""
             remedy = "It is tried again; see that the service is there and the URL still right."
             raise NotificationError([Problem(self.variable, f"its receiver did not take a message{because}", remedy)])
+
+
+def _notify(service: apprise.NotifyBase, message: Message) -> bool:
+    """Send as much as the service takes in one message: Apprise would send all of it, and be refused for ever."""
+    from apprise import OverflowMode
+
+    longest = max(0, min(_LONGEST_TEXT, int(service.body_maxlen) - len(message.title) - _MARGIN))
+    cut = f"\n… {len(message.text) - longest} characters more"
+    text = message.text if len(message.text) <= longest else message.text[:longest] + cut
+    taken = service.notify(title=message.title, body=text, notify_type=message.kind, overflow=OverflowMode.TRUNCATE)
+    return bool(taken)
 
 
 class _Statuses(logging.Handler):

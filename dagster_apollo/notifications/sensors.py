@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from dagster_apollo.errors import NotificationError
 from dagster_apollo.notifications.ended_runs import ended_run, is_taken_up_again, is_undecided
 from dagster_apollo.notifications.receivers import Receiver, receivers
 from dagster_apollo.settings import Values
@@ -125,16 +124,16 @@ def tell_of_ended_runs(
         if is_undecided(instance, run, time.time() - end) or time.monotonic() - began > LOOK_SECONDS:
             waiting.append(end)
             continue
-        message = None if is_taken_up_again(run) else ended_run(instance, run).message(tenant, receiver, public_url)
-        if message:
-            try:
+        try:
+            message = None if is_taken_up_again(run) else ended_run(instance, run).message(tenant, receiver, public_url)
+            if message:
                 receiver.send(message)
-            except NotificationError:
-                if not dealt_with:
-                    raise
-                waiting.append(end)
-                break  # the cursor of what went well is kept only by a tick that does not fail
-            sent += 1
+                sent += 1
+        except Exception:  # the receiver is down, or the database did not answer
+            if not dealt_with:
+                raise
+            waiting.append(end)
+            break  # the cursor of what went well is kept only by a tick that does not fail
         dealt_with += 1
         told.runs[run.run_id] = end
     told.since = min([*waiting, max([told.since, *told.runs.values()])])

@@ -11,10 +11,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from apprise.plugins.custom_json import NotifyJSON
 
 from dagster_apollo.errors import NotificationError, SettingsError
-from dagster_apollo.notifications.ended_runs import UNDECIDED_SECONDS, is_undecided
-from dagster_apollo.notifications.receivers import Receiver
+from dagster_apollo.notifications.ended_runs import UNDECIDED_SECONDS, EndedRun, ended_run, is_undecided
+from dagster_apollo.notifications.receivers import Message, Receiver
 from dagster_apollo.notifications.sensors import Told, tell_of_ended_runs
 from tests.support.notified import PASSWORD, Notified, being_notified
 from tests.support.ports import free_port
@@ -161,6 +162,39 @@ def test_what_was_told_before_a_receiver_went_down_is_not_told_again(
     notified.status = 200
     assert look() == 1
     assert len(set(notified.messages)) == len(notified.messages) == 2
+
+
+def test_what_was_told_is_not_told_again_while_another_run_cannot_be_read(
+    instance: dg.DagsterInstance, notified: Notified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Look(instance, notified.url)
+    run(instance, broken)
+    unreadable = run(instance, checked)
+
+    def read(instance: dg.DagsterInstance, run: dg.DagsterRun) -> EndedRun:
+        if run.run_id == unreadable:
+            raise OSError("the database does not answer")
+        return ended_run(instance, run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dagster_apollo.notifications.sensors.ended_run", read)
+        assert look() == 1
+        with pytest.raises(OSError, match="does not answer"):
+            look()
+    assert look() == 1
+    assert len(set(notified.messages)) == len(notified.messages) == 2
+
+
+@pytest.mark.parametrize("most", [500, 120])
+def test_a_service_that_takes_short_messages_is_sent_one_that_it_takes(
+    notified: Notified, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", most)
+    Receiver("ACME__TELL_US", True, True, notified.url).send(Message("acme failed", "model broken: " * 200, "failure"))
+
+    [(_, text, _)] = notified.messages
+    assert 20 < len(text) <= most
+    assert "characters more" in text
 
 
 def test_nothing_of_the_url_is_in_an_error_a_log_or_a_cursor(

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from dagster_apollo.cli.console import here, out
-from dagster_apollo.errors import Problem, SettingsError
+from dagster_apollo.errors import HostError, Problem, SettingsError
 from dagster_apollo.settings import Values, read
 
 app = typer.Typer()
@@ -29,7 +29,7 @@ def materialize(
     """Build a selection of a tenant's models by a run, as the page does: recorded, queued, taken up again."""
     from dagster_apollo.dbt.preparation import load_prepared, prepare
     from dagster_apollo.dbt.workspace import open_workspace
-    from dagster_apollo.host.materialization import Wanted, launch, selected_keys, watch
+    from dagster_apollo.host.materialization import Wanted, launch, planned, selected_keys, watch
     from dagster_apollo.host.webserver_client import WebserverClient
     from dagster_apollo.locations import declared_locations
 
@@ -42,15 +42,19 @@ def materialize(
     values = read({name: environ[name] for name in ("PORT", "APOLLO_TOKEN") if name in environ})
     address = (url or f"http://127.0.0.1:{values['PORT']}").rstrip("/")
     webserver = WebserverClient(address, _token_for(address, values) if url else None)
-    launched = launch(webserver, tenant, declared_locations(places.tenants_dir, tenant), keys, wanted)
-    for one in launched:
+    plans = planned(webserver, tenant, declared_locations(places.tenants_dir, tenant), keys, wanted)
+    if not wait and (later := [plan.location for plan in plans if plan.needs_others]):
+        what = f"what {', '.join(later)} builds needs what is built before, in another code location"
+        raise HostError([Problem("--no-wait", what, "Leave it out: they are built one after the other.")])
+    for number, plan in enumerate(plans):
+        one = launch(webserver, plan)
         what = "backfill" if one.is_backfill else "run"
         page = f"{address}/runs/b/{one.id}" if one.is_backfill else f"{address}/runs/{one.id}"
         out.print(f"{one.location}: {what} {page}", markup=False)
-    if not wait:
-        return
-    ended = [watch(webserver, one, lambda line: out.print(line, markup=False)) for one in launched]
-    raise typer.Exit(0 if all(ended) else 1)
+        if wait and not watch(webserver, one, lambda line: out.print(line, markup=False)):
+            for left in plans[number + 1 :]:
+                out.print(f"{left.location}: not launched, since {one.location} did not succeed", markup=False)
+            raise typer.Exit(1)
 
 
 def _token_for(address: str, values: Values) -> str | None:

@@ -44,6 +44,27 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """What will be launched in one code location.
+
+    Attributes:
+        location: its name.
+        keys: of the assets.
+        tags: of the run.
+        days: those of a backfill, a run each; empty: it is one run.
+        config: of the run.
+        needs_others: whether some of it is built from what another location builds of the same selection.
+    """
+
+    location: str
+    keys: Sequence[Key]
+    tags: Mapping[str, str]
+    days: Sequence[str]
+    config: Mapping[str, Any]
+    needs_others: bool
+
+
+@dataclass(frozen=True)
 class Launched:
     """What was launched in one code location.
 
@@ -85,10 +106,12 @@ def selected_keys(tenant: Tenant, manifest: Mapping[str, Any], wanted: Wanted) -
     return found
 
 
-def launch(
+def planned(
     webserver: WebserverClient, tenant: str, locations: Sequence[str], keys: set[Key], wanted: Wanted
-) -> list[Launched]:
-    """Launch a run in each code location that builds some of the assets; a backfill where each day has its own run.
+) -> list[Planned]:
+    """A run in each code location that builds some of the assets; a backfill where each day has its own run.
+
+    Nothing is launched. What is built from another location's assets comes after them.
 
     Args:
         webserver: who is asked.
@@ -109,32 +132,59 @@ def launch(
         chosen = [asset for asset in assets or [] if asset.is_materializable and asset.key in keys]
         if chosen:
             by_location[location] = chosen
-    unknown = keys - {asset.key for assets in by_location.values() for asset in assets}
-    if unknown and not problems:
+    builder = {asset.key: location for location, assets in by_location.items() for asset in assets}
+    if (unknown := keys - builder.keys()) and not problems:
         names = ", ".join("/".join(key) for key in sorted(unknown)[:5])
         problems.append(Problem(names, "the webserver does not know it", "Reload the location: it is of another day."))
     if problems:
         raise HostError(problems, f"{tenant} cannot be materialized")
     config = {"ops": {f"{tenant}__dbt_build": {"config": {"full_refresh": True}}}} if wanted.full_refresh else {}
-    return [_launch(webserver, location, assets, wanted, config) for location, assets in by_location.items()]
+    needed = {
+        location: {builder[key] for asset in assets for key in asset.needs if key in builder} - {location}
+        for location, assets in by_location.items()
+    }
+    return [
+        _plan(location, by_location[location], wanted, config, needs_others=bool(needed[location]))
+        for location in _in_order(needed)
+    ]
 
 
-def _launch(
-    webserver: WebserverClient, location: str, assets: Sequence[Asset], wanted: Wanted, config: Mapping[str, Any]
-) -> Launched:
-    keys = [asset.key for asset in assets]
+def _in_order(needed: Mapping[str, set[str]]) -> list[str]:
+    """Each after those that it needs; those that need each other as they were given."""
+    order: list[str] = []
+    while left := [name for name in needed if name not in order]:
+        order.append(next((name for name in left if needed[name] <= set(order)), left[0]))
+    return order
+
+
+def _plan(
+    location: str, assets: Sequence[Asset], wanted: Wanted, config: Mapping[str, Any], *, needs_others: bool
+) -> Planned:
     partitions = next((asset.partitions for asset in assets if asset.partitions), None)
-    if partitions is None:
-        return Launched(location, webserver.launch(location, ASSET_JOB, keys, run_config=config), is_backfill=False)
-    first, last = days_between(wanted.days, partitions.first, partitions.last)
-    if first == last:
-        tags = {"dagster/partition": first}
-    elif partitions.in_one_run:
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    else:
-        backfill = webserver.launch_backfill(keys, _every_day(first, last), config)
-        return Launched(location, backfill, is_backfill=True)
-    return Launched(location, webserver.launch(location, ASSET_JOB, keys, tags, config), is_backfill=False)
+    tags: dict[str, str] = {}
+    each_day: list[str] = []
+    if partitions is not None:
+        first, last = days_between(wanted.days, partitions.first, partitions.last)
+        if first == last:
+            tags = {"dagster/partition": first}
+        elif partitions.in_one_run:
+            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        else:
+            each_day = _every_day(first, last)
+    return Planned(location, [asset.key for asset in assets], tags, each_day, config, needs_others)
+
+
+def launch(webserver: WebserverClient, plan: Planned) -> Launched:
+    """Launch one of them.
+
+    Raises:
+        HostError: the webserver cannot answer, or refuses.
+    """
+    if plan.days:
+        backfill = webserver.launch_backfill(plan.keys, plan.days, plan.config)
+        return Launched(plan.location, backfill, is_backfill=True)
+    run_id = webserver.launch(plan.location, ASSET_JOB, plan.keys, plan.tags, plan.config)
+    return Launched(plan.location, run_id, is_backfill=False)
 
 
 def days_between(asked: str | None, first: str, last: str) -> tuple[str, str]:

@@ -220,11 +220,18 @@ class WebserverClient:
         return str(launched["backfillId"])
 
     def backfill_state(self, backfill_id: str) -> BackfillState:
-        """How far a backfill is."""
+        """How far a backfill is.
+
+        Raises:
+            HostError: there is none of this id, any more perhaps.
+        """
         found = self._ask(_BACKFILL, {"id": backfill_id})["partitionBackfillOrError"]
+        if "status" not in found:
+            told = found.get("message") or "the webserver does not know it"
+            raise HostError([Problem(f"the backfill {backfill_id}", told, f"See {self.address}/runs.")])
         error = (found.get("error") or {}).get("message")
         runs = tuple((str(run["id"]), str(run["status"])) for run in found.get("runs") or [])
-        return BackfillState(str(found.get("status")), runs, str(error) if error else None)
+        return BackfillState(str(found["status"]), runs, str(error) if error else None)
 
     def state(self, run_id: str) -> RunState:
         """How far a run is."""

@@ -8,8 +8,8 @@ import pytest
 
 from dagster_apollo.dbt.manifest import slim
 from dagster_apollo.errors import HostError, TenantError
-from dagster_apollo.host.materialization import Wanted, days_between, selected_keys
-from dagster_apollo.host.webserver_client import WebserverClient
+from dagster_apollo.host.materialization import Wanted, days_between, planned, selected_keys
+from dagster_apollo.host.webserver_client import Asset, Partitions, WebserverClient
 from dagster_apollo.tenant import load_tenant
 from tests.support.manifests import manifest, node
 from tests.support.shop_tenant import places_below, write_tenant
@@ -55,6 +55,45 @@ def test_a_selection_that_names_no_asset_is_told(tmp_path: Path, select: str) ->
         selected(tmp_path, select)
 
     assert [problem.where for problem in refused.value.problems] == ["--select"]
+
+
+class Shown:
+    """What a webserver shows of locations, in place of one."""
+
+    address = "http://127.0.0.1:3000"
+
+    def __init__(self, locations: dict[str, list[Asset]]) -> None:
+        self.assets = locations.get
+
+
+def asset(name: str, *needs: str, partitions: Partitions | None = None) -> Asset:
+    return Asset(("shop", name), frozenset(("shop", need) for need in needs), True, False, partitions, ())
+
+
+def planned_of(locations: dict[str, list[Asset]], days: str | None = None) -> list[tuple[str, list[str], bool]]:
+    keys = {each.key for assets in locations.values() for each in assets}
+    plans = planned(Shown(locations), "shop", list(locations), keys, Wanted(days=days))  # type: ignore[arg-type]
+    return [(plan.location, [key[-1] for key in plan.keys], plan.needs_others) for plan in plans]
+
+
+def test_what_is_built_from_another_locations_assets_comes_after_them() -> None:
+    locations = {"shop__mart": [asset("mart", "stg")], "shop__stg": [asset("raw"), asset("stg", "raw", "elsewhere")]}
+
+    assert planned_of(locations) == [("shop__stg", ["raw", "stg"], False), ("shop__mart", ["mart"], True)]
+
+
+def test_locations_that_need_each_other_are_launched_as_they_were_given() -> None:
+    locations = {"shop__a": [asset("one", "two")], "shop__b": [asset("two", "one")]}
+
+    assert [name for name, _, _ in planned_of(locations)] == ["shop__a", "shop__b"]
+
+
+def test_days_that_do_not_fit_one_location_are_told_before_anything_is_launched() -> None:
+    daily = Partitions("daily", FIRST, LAST, 31, in_one_run=True)
+    locations = {"shop__stg": [asset("stg")], "shop__mart": [asset("mart", "stg", partitions=daily)]}
+
+    with pytest.raises(HostError, match="--days"):
+        planned_of(locations)
 
 
 def test_days_are_one_or_several_or_all() -> None:

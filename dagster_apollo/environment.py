@@ -241,10 +241,13 @@ def for_container(
     return {
         name: value
         for name, value in given.items()
-        if name in own
-        or name.startswith("DBT_")
-        or (name in BY_NAME and BY_NAME[name].per_tenant and not BY_NAME[name].secret and "APOLLO_" not in name)
+        if name in own or (_goes_along(name) and not (name in BY_NAME and BY_NAME[name].secret))
     }
+
+
+def _goes_along(name: str) -> bool:
+    """Whether a variable that is shared is of use in a container: dbt's, and the settings that may differ by tenant."""
+    return name.startswith("DBT_") or (name in BY_NAME and BY_NAME[name].per_tenant and "APOLLO_" not in name)
 
 
 def _under_plain_names(environ: Mapping[str, str], own: str) -> dict[str, str]:

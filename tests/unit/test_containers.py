@@ -273,7 +273,7 @@ GIVEN = {
     "PATH": "/usr/bin", "HOME": "/home/me", "PYTHONPATH": "x", "AWS_REGION": "eu-north-1", "DBT_ENV_CUSTOM": "shared",
     "SOMETHING": "of the machine", "AWS_SECRET_ACCESS_KEY": "shared secret", "SNOWFLAKE_PRIVATE_KEY_B64": "shared key",
     "SHOP__API_TOKEN": "of shop", "SHOP__AWS_ACCESS_KEY_ID": "of shop", "CELLAR__API_TOKEN": "of cellar",
-    "APOLLO_STATE_DIR": "/state", "DAGSTER_PG_URI": "postgresql://",
+    "APOLLO_STATE_DIR": "/state", "DAGSTER_PG_URI": "postgresql://", "DBT_CLOUD_TOKEN": "shared token",
 }  # fmt: skip
 
 
@@ -297,7 +297,8 @@ def test_a_command_in_a_container_is_given_the_secrets_that_its_tenant_uses_and_
     given = contained(for_tenant(GIVEN, "shop"), "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")
 
     assert given["AWS_SECRET_ACCESS_KEY"] == "shared secret"
-    assert {"SNOWFLAKE_PRIVATE_KEY_B64", "PATH", "APOLLO_STATE_DIR", "DAGSTER_PG_URI"} & set(given) == set()
+    assert {"SNOWFLAKE_PRIVATE_KEY_B64", "DBT_CLOUD_TOKEN"} & set(given) == set()
+    assert {"PATH", "APOLLO_STATE_DIR", "DAGSTER_PG_URI"} & set(given) == set()
 
 
 def test_dbt_finds_inside_what_lies_elsewhere_here(tmp_path: Path) -> None:

@@ -21,6 +21,26 @@ def platform_problems(tenant: Tenant, values: Values, fork: Fork, platform: Plat
         fork: what the fork says of itself.
         platform: Render, or a Docker host.
     """
+    problems = _forgotten(tenant) if platform == "render" else []
+    return problems + _no_engine(tenant, values, fork, platform)
+
+
+def _forgotten(tenant: Tenant) -> list[Problem]:
+    """A DuckDB file is gone with the next deploy, where disks do not last."""
+    config, where = tenant.config, f"tenants/{tenant.name}/{TENANT_FILE}"
+    problems = []
+    if config.warehouse == "duckdb" and not {"s3", "postgres"} & set(config.services):
+        what = "is `duckdb`, and on Render a file lasts until the next deploy"
+        remedy = "Let its models write to `services: [s3]` or `[postgres]`, or use a Docker host."
+        problems.append(Problem(f"{where}: warehouse", what, remedy))
+    elif config.warehouse != "duckdb" and config.ingestion and config.ingestion.destination == "duckdb":
+        what = "is `duckdb`, and on Render a file lasts until the next deploy"
+        remedy = "Load into `snowflake` or `databricks`, or use a Docker host."
+        problems.append(Problem(f"{where}: ingestion.destination", what, remedy))
+    return problems
+
+
+def _no_engine(tenant: Tenant, values: Values, fork: Fork, platform: Platform) -> list[Problem]:
     if (values.text("APOLLO_EXECUTION") or tenant.config.execution) == "process":
         return []
     where = f"tenants/{tenant.name}/{TENANT_FILE}: execution"

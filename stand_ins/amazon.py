@@ -22,6 +22,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -191,7 +192,10 @@ def serve(folder: Path, host: str, port: int) -> None:
     while not ended.wait(_SETTLE_SECONDS):
         if application.changed.is_set():
             application.changed.clear()
-            kept.save()
+            try:
+                kept.save()
+            except (ClientError, RuntimeError):  # something was removed while it was read: the next look keeps the rest
+                application.changed.set()
     kept.save()
 
 

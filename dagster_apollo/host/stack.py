@@ -42,6 +42,8 @@ from dagster_apollo.warehouse.profiles import require_shared_settings
 
 START_TIMEOUT_SECONDS = 180.0
 HOST = "127.0.0.1"
+# What a tenant builds in elsewhere; on `local` it is DuckDB.
+_WAREHOUSES = {"snowflake": "Snowflake", "postgres": "Postgres"}
 Say = Callable[[str], None]
 
 
@@ -174,6 +176,8 @@ def prepare_all(environ: Mapping[str, str], places: Places, names: Iterable[str]
             continue
         workspaces.append(workspace)
         say(f"{name}: manifest {f'made in {time.monotonic() - started:.1f} s' if made else 'is current'}")
+        if workspace.values.target == "local" and workspace.tenant.config.warehouse in _WAREHOUSES:
+            say(f"{name}: DBT_TARGET is `local`: DuckDB stands in for {_WAREHOUSES[workspace.tenant.config.warehouse]}")
     for name, problems in record_crossings(environ, places).items():
         say(f"{name}: cannot be served\n" + "\n".join(f"    {problem}" for problem in problems))
     return workspaces

@@ -250,7 +250,6 @@ class StatusReader:
         return daemon, [Problem("daemon", what, "See whether `dagster-daemon` runs, and its log; restart it.")]
 
 
-_NOTHING_TOLD = {"version": None, "release": None, "image": None, "started": None}
 _DATABASE_REMEDY = "See whether Postgres runs and takes connections, and DAGSTER_PG_URI."
 
 

@@ -20,8 +20,11 @@ def made_here() -> set[str]:
     return set(subprocess.run([str(script), "names"], capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_the_dockerfile_begins_with_images_that_can_be_made(made_here: set[str]) -> None:
-    text = (ROOT / "Dockerfile").read_text()
+@pytest.mark.parametrize(
+    "file", [ROOT / "Dockerfile", *sorted(ROOT.glob("tenants/*/Dockerfile"))], ids=lambda file: file.parent.name
+)
+def test_a_dockerfile_begins_with_images_that_can_be_made(made_here: set[str], file: Path) -> None:
+    text = file.read_text()
     stages = set(re.findall(r"^FROM \S+ AS (\S+)", text, re.MULTILINE))
     begun_with = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - stages
     assert begun_with

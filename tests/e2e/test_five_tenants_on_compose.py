@@ -27,6 +27,7 @@ from tests.support.compose import ComposeHost, compose_host
 from tests.support.container_engine import ContainerEngine
 from tests.support.key_value import KeyValueStore, running_key_value_store
 from tests.support.object_store import Account, running_object_store
+from tests.support.stack import REPOSITORY
 from tests.support.webserver import FINAL, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -37,6 +38,16 @@ IMAGES = {"riksdag": "test.invalid/apollo/five-riksdag:1", "makerates": "test.in
 NETWORK = "apollo-test-five-makerates"
 RUN_TIMEOUT_SECONDS = 1200.0
 BUCKETS = ("bronze", "silver", "gold")
+COUNT = "kaizen_wars/fact_virtual_count_asset"
+CSV, NEW_ROW = "/var/lib/apollo/tenants/kaizen_wars/bouts.csv", "9001,2026-06-01T08:00:00Z,Kita,seiri,won,30"
+COMMITTED = (REPOSITORY / "tenants/kaizen_wars/data/fact_virtual.csv").read_text()
+# kaizen_wars' schedule, which cron cannot have run more often, and a CSV that a test may write to.
+FOLLOWING = f"""\
+KAIZEN_WARS__FACT_VIRTUAL_CSV={CSV}
+KAIZEN_WARS__FACT_VIRTUAL_CRON=* * * * *
+KAIZEN_WARS__FACT_VIRTUAL_RUNNING_IN=local
+KAIZEN_WARS__APOLLO_AUTOMATION_SECONDS=1
+"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,12 @@ class Five:
     tables: KeyValueStore
     ended: Mapping[str, str]
     said: list[str]
+
+    def in_code_host(self, tenant: str, words: str) -> None:
+        """A shell's words as a tenant's user in the code host's container."""
+        user = user_of(tenant, tenant_names(self.host.clone / "tenants"))
+        container = self.host.containers()["dagster-code"]["Id"]
+        self.host.engine.docker("exec", "--user", f"{user}:{user}", container, "sh", "-c", words)
 
 
 def user_of(tenant: str, tenants: list[str]) -> int:
@@ -214,8 +231,9 @@ def test_no_tenants_process_can_open_the_engine_nor_anothers_channel(five: Five)
 
 def test_makerates_runs_in_its_image_by_one_line_with_the_same_results(five: Five) -> None:
     rates = sorted(map(repr, five.tables.items("makerates_rates")))
+    five.in_code_host("kaizen_wars", f"cp tenants/kaizen_wars/data/fact_virtual.csv {CSV}")
     variables = five.host.clone / ".env.tenants"
-    variables.write_text(f"{variables.read_text()}MAKERATES__APOLLO_EXECUTION=docker\n")
+    variables.write_text(f"{variables.read_text()}MAKERATES__APOLLO_EXECUTION=docker\n{FOLLOWING}")
     five.host.up()
     five.host.stack.wait_until_it_serves("makerates")
     webserver = five.host.stack.webserver
@@ -236,9 +254,25 @@ def test_a_run_that_is_cancelled_takes_its_container_along(five: Five) -> None:
     keys = sorted(key for key, node in webserver.assets("riksdag").items() if node["isMaterializable"])
     run_id = webserver.materialize("riksdag", keys)
     running = ("ps", "--quiet", "--filter", f"ancestor={IMAGES['riksdag']}")
+    left = ("ps", "--all", *running[1:])
     wait_until(lambda: engine.docker(*running), "its container runs", RUN_TIMEOUT_SECONDS)
     webserver.ask("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
 
     wait_until(lambda: webserver.run(run_id)["status"] in FINAL, "the run ends", RUN_TIMEOUT_SECONDS)
     assert webserver.run(run_id)["status"] == "CANCELED"
-    wait_until(lambda: not engine.docker(*running), "it is gone", 60)
+    wait_until(lambda: not engine.docker(*left), "it is gone", 60)
+
+
+def test_a_new_row_comes_through_dbt_cloud_to_the_count_with_nobody_touching_anything(five: Five) -> None:
+    """The schedule runs every minute since the code host was replaced, beside all that the tests above did."""
+    webserver = five.host.stack.webserver
+
+    def counted() -> int | None:
+        [latest] = webserver.assets("kaizen_wars")[COUNT]["assetMaterializations"]
+        return {entry["label"]: entry.get("intValue") for entry in latest["metadataEntries"]}["dagster/row_count"]
+
+    before = counted()
+    assert before == len(COMMITTED.splitlines()) - 1
+    five.in_code_host("kaizen_wars", f"echo {NEW_ROW} >>{CSV}")
+
+    wait_until(lambda: counted() == before + 1, "the new row is counted", RUN_TIMEOUT_SECONDS)

@@ -62,6 +62,7 @@ def test_every_asset_is_built_and_every_check_passed(fresh: Stack, tenant: str, 
 @pytest.mark.parametrize(
     "said",
     [
+        "dbt_williamgrant: DBT_TARGET is `local`: DuckDB stands in for Snowflake",
         "bioreactor: POSTGRES_URL is not set: a Postgres of this machine (",
         "makerates: AWS_ENDPOINT_URL_S3 is not set: moto, which checks no key (`make test-parts` brings a real server)",
         "makerates: AWS_ENDPOINT_URL_DYNAMODB is not set: moto, which checks no key, stands in",
@@ -168,6 +169,8 @@ def test_where_there_is_a_container_engine_the_image_is_built_and_used(
     assert f"{IN_CONTAINERS}: built; " in stack.said
     [run] = stack.webserver.runs()
     assert run["status"] == "SUCCESS"
+    said = [event.get("message") or "" for event in stack.webserver.events(run["runId"])]
+    assert any(line.endswith("in a container of transformations_dbt:latest") for line in said)
     assert stack.stop() == 0
     label = f"label={RUN_LABEL}={run['runId']}"
     assert container_engine.docker("ps", "--all", "--quiet", "--filter", label) == ""

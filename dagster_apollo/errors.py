@@ -93,12 +93,6 @@ class ManifestError(ProblemsError):
     heading = "the dbt manifest is not usable"
 
 
-class DbtRunError(ProblemsError):
-    """A dbt invocation after which something that was selected is neither built nor deliberately skipped."""
-
-    heading = "dbt did not do all that was asked"
-
-
 class ContainerError(ProblemsError):
     """A container that could not be started, or did not end by itself.
 

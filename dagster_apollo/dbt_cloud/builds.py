@@ -147,7 +147,9 @@ def _events(
     if results is None:
         return
     told = DbtCloudJobRunResults(run_id=run.id, run_results=with_slim_ids(results, selected))
-    yield from told.to_default_asset_events(run.client, manifest, translator, context)  # type: ignore[arg-type]
+    # A check's own context lacks what is asked of it here.
+    asked = context if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context
+    yield from told.to_default_asset_events(run.client, manifest, translator, asked)  # type: ignore[arg-type]
 
 
 def _to_compute_log(text: str) -> None:

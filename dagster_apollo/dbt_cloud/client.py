@@ -59,6 +59,9 @@ class CloudClient(DbtCloudWorkspaceClient):
     ) -> requests.Response:
         """One request, tried again where that can do no harm.
 
+        Its answer holds what dagster-dbt's client takes out of it: a page that a proxy or a login puts in the place of
+        the API's answer, with the status 200, is no answer.
+
         Raises:
             DbtCloudError: dbt Cloud refused, or did not answer.
         """
@@ -72,10 +75,11 @@ class CloudClient(DbtCloudWorkspaceClient):
                 failed = DbtCloudError(Problem(self.access_url, _unanswered(error, self.request_timeout), _LATER))
                 again = method.lower() != "post" or isinstance(error, requests.ConnectTimeout)
             else:
-                if response.ok or response.status_code in tolerated_error_statuses:
+                if response.status_code in tolerated_error_statuses or _is_told(response, url):
                     return response
                 failed = _refused(method, url, response)
-                again = response.status_code in _PASSING and (method.lower() != "post" or response.status_code == 429)
+                passing = response.ok or response.status_code in _PASSING
+                again = passing and (method.lower() != "post" or response.status_code == 429)
             if not (again and tries_left):
                 raise failed
             time.sleep(self.request_retry_delay)
@@ -125,6 +129,16 @@ def open_workspace(
 _LATER = f"Check {ACCESS_URL}; else wait: https://status.getdbt.com tells of outages."
 
 
+def _is_told(response: requests.Response, url: str) -> bool:
+    """Whether it is the API's own answer, or an artifact of dbt's: all of a kind have one field in common."""
+    try:
+        content = response.json() if response.ok else None
+    except ValueError:
+        return False
+    name = "metadata" if "/artifacts/" in url else "data"
+    return isinstance(content, dict) and isinstance(content.get(name), dict | list)
+
+
 def _unanswered(error: requests.RequestException, timeout_seconds: int) -> str:
     if isinstance(error, requests.Timeout):
         return f"did not answer within {timeout_seconds} s"
@@ -134,7 +148,10 @@ def _unanswered(error: requests.RequestException, timeout_seconds: int) -> str:
 
 
 def _refused(method: str, url: str, response: requests.Response) -> DbtCloudError:
-    """The status and dbt Cloud's own words; a proxy's page is left out."""
+    """The status and dbt Cloud's own words; a proxy's page is left out, and one with a good status is no answer."""
+    if response.ok:
+        what = f"answered {response.status_code} to {method.upper()} {url} with something else than was asked for"
+        return DbtCloudError(Problem("dbt Cloud, or what stands before it", what, _LATER))
     try:
         told = str(response.json()["status"]["user_message"])
         data = response.json().get("data")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -115,10 +115,13 @@ class Api:
         asked_for = request.url.path
         concerned = asked_for != CONDITIONS_PATH and conditions.only in f"{request.method} {asked_for}"
         if concerned:
+            await request.body()  # what has arrived is carried out, whether somebody still waits for the answer or not
             if not conditions.hide_answers:
                 await asyncio.sleep(conditions.answer_seconds)
             if conditions.status:
                 return _error(conditions.status)
+            if conditions.page:
+                return HTMLResponse("<!doctype html><title>Maintenance</title><p>We will be back soon.")
         try:
             self._require_token(request)
             self._require_known(request.path_params)

@@ -14,8 +14,9 @@ class Conditions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: int | None = Field(None, ge=400, le=599, description="The HTTP status of every answer.")
+    page: bool = Field(False, description="Answer all as a proxy's maintenance page does: with 200, and no JSON.")
     answer_seconds: float = Field(0, ge=0, description="How long each answer is kept back.")
-    only: str = Field("", description="The requests that these two concern: what is in `METHOD /path`; empty: all.")
+    only: str = Field("", description="The requests that these three concern: what is in `METHOD /path`; empty: all.")
     hide_answers: bool = Field(False, description="Do what is asked, then hold back the answer as long as above.")
     queue_seconds: float = Field(0, ge=0, description="How long a run is queued.")
     step_seconds: float = Field(0, ge=0, description="How much longer each command of a run takes.")

@@ -39,6 +39,20 @@ sources:
         config: {loaded_at_field: current_timestamp}
 """,
 }
+TESTS_ON_SOURCES = [("tables", "some_tables"), ("columns", "no_columns")]
+TESTED_SOURCES = {
+    "models/sources.yml": """
+sources:
+  - name: lake
+    database: system
+    schema: information_schema
+    tables:
+      - {name: tables}
+      - {name: columns}
+""",
+    "tests/some_tables.sql": "select 1 from {{ source('lake', 'tables') }} where table_name is null\n",
+    "tests/no_columns.sql": "select 1 from {{ source('lake', 'columns') }} limit 1\n",
+}
 WITH_A_FAILING_MODEL = {"models/staging/stg_orders.sql": "select id, amount, nowhere from {{ ref('raw_orders') }}\n"}
 
 
@@ -174,12 +188,14 @@ def test_a_run_that_is_cancelled_there_says_so(definitions: dg.Definitions, clou
     assert "it was cancelled in dbt Cloud" in failures(result)
 
 
+@pytest.mark.parametrize("outage", [{"status": 503}, {"page": True}], ids=["refused", "a proxy's page"])
 def test_an_outage_during_a_run_is_waited_through(
-    definitions: dg.Definitions, cloud: DbtCloud, capfd: pytest.CaptureFixture[str]
+    definitions: dg.Definitions, cloud: DbtCloud, capfd: pytest.CaptureFixture[str], outage: dict[str, object]
 ) -> None:
     cloud.be(step_seconds=600)
     last = max(entry["id"] for entry in cloud.runs())
-    script = subprocess.Popen([sys.executable, "-c", _OUTAGE_ONCE_IT_RUNS, cloud.url, cloud.token, str(last)])
+    code = f"outage = {outage!r}\n{_OUTAGE_ONCE_IT_RUNS}"
+    script = subprocess.Popen([sys.executable, "-c", code, cloud.url, cloud.token, str(last)])
     result = run(definitions)
 
     assert script.wait(120) == 0
@@ -247,6 +263,22 @@ def test_how_fresh_a_source_is_is_measured_there(
     assert commands(cloud)[-1].startswith("dbt source freshness --select source:shop.lake.")
 
 
+def test_tests_on_sources_that_no_model_reads_run_there(
+    cloud: DbtCloud, project: Path, folders: TenantFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment_state, "FRESH_SECONDS", 0.0)
+    write_project(project, **TESTED_SOURCES)
+    loaded = folders.load("shop")
+    keys = [dg.AssetCheckKey(dg.AssetKey(["shop", "lake", name]), check) for name, check in TESTS_ON_SOURCES]
+    tested = run(loaded, selection=dg.AssetSelection.checks(*keys))
+    for path in TESTED_SOURCES:
+        (project / path).unlink()
+
+    assert evaluated(tested) == {"lake/tables:some_tables": True, "lake/columns:no_columns": False}
+    assert "test no_columns" in failures(tested)
+    assert commands(cloud)[-1].startswith("dbt test --select ")
+
+
 def test_without_a_token_a_laptop_shows_the_folders_project_and_builds_nothing(tmp_path: Path) -> None:
     folders = TenantFolders(tmp_path)
     folders.write("shop", {**PROJECT, "tenant.yaml": TENANT})
@@ -273,7 +305,7 @@ assert ask("POST", f"/api/v2/accounts/7/runs/{{run['id']}}/cancel/").status_code
 _OUTAGE_ONCE_IT_RUNS = f"""{_CLIENT}
 while not ((run := newest()) and run["status"] == 3):
     time.sleep(0.05)
-ask("POST", "/_conditions", json={{"status": 503, "step_seconds": 600}})
+ask("POST", "/_conditions", json={{**outage, "step_seconds": 600}})
 time.sleep(8)
 ask("POST", "/_conditions", json={{}})
 """

@@ -10,7 +10,8 @@ import shlex
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagster_apollo.dbt_cloud.client import CloudClient
@@ -21,6 +22,8 @@ POLL_SECONDS = 1.0
 # A run is given up after dbt Cloud has not answered for this long; the run itself may go on there.
 SILENCE_SECONDS = 900.0
 CANCEL_SECONDS = 30.0
+# A run may appear this long after its trigger was given up: a proxy passes on late what it has taken.
+LOOK_SECONDS = 15.0
 _ENDED = {int(Status.SUCCESS), int(Status.ERROR), int(Status.CANCELLED)}
 _CLOCK = re.compile(r"^(\x1b\[[0-9;]*m)*\d\d:\d\d:\d\d(\.\d+)?\s+", re.MULTILINE)
 _SHOWN_LINES = 30
@@ -79,12 +82,13 @@ class CloudRun:
         """
         heard = time.monotonic()
         answering = True
+        looked = False  # a run that had to be looked for may have ended, and its log is not told yet
         try:
-            while not self.has_ended:
+            while not (looked and self.has_ended):
                 time.sleep(POLL_SECONDS)
                 try:
                     self.look()
-                    heard, answering = time.monotonic(), True
+                    heard, answering, looked = time.monotonic(), True, True
                 except DbtCloudError as error:
                     if error.status is not None and error.status < 500 and error.status != 429:
                         raise
@@ -108,6 +112,10 @@ class CloudRun:
                 self.look()
         except DbtCloudError as error:
             warn(f"the dbt Cloud run {self.id} could not be cancelled: {error.problems[0]} Cancel it at {self.url}.")
+            return
+        if not self.has_ended:
+            told = f"the dbt Cloud run {self.id} was cancelled and has not ended within {CANCEL_SECONDS:.0f} s"
+            warn(f"{told}, so that it may still write. See {self.url}.")
 
     def artifact(self, name: str) -> Mapping[str, Any] | None:
         """One of its artifacts; None where it has none of that name.
@@ -148,7 +156,14 @@ class CloudRun:
             self._told[index] = len(text)
 
 
-def trigger(client: CloudClient, job_id: int, cause: str, words: Sequence[str] | None = None) -> CloudRun:
+def trigger(
+    client: CloudClient,
+    job_id: int,
+    cause: str,
+    words: Sequence[str] | None = None,
+    *,
+    look_seconds: float = LOOK_SECONDS,
+) -> CloudRun:
     """Start a run, exactly once.
 
     Args:
@@ -156,6 +171,7 @@ def trigger(client: CloudClient, job_id: int, cause: str, words: Sequence[str] |
         job_id: the job that it is a run of.
         cause: what dbt Cloud shows as the reason.
         words: a dbt command that takes the place of the job's own.
+        look_seconds: how long the run is looked for when its trigger was not answered.
 
     Raises:
         DbtCloudError: dbt Cloud refuses, or nobody knows whether it was started.
@@ -169,17 +185,28 @@ def trigger(client: CloudClient, job_id: int, cause: str, words: Sequence[str] |
     except DbtCloudError as error:
         if error.status is not None and error.status < 500:
             raise
-        details = _started_after_all(client, job_id, marked)
-        if details is None:
-            raise
+        found = _started_after_all(client, job_id, marked, look_seconds)
+        if found is None:
+            problem = error.problems[0]
+            what = f"{problem.what}; no run with the cause {marked!r} has appeared within {look_seconds:.0f} s"
+            raise DbtCloudError(replace(problem, what=what), error.status) from None
+        details = found
     return CloudRun(client, int(details["id"]), str(details.get("href") or client.access_url), details)
 
 
-def _started_after_all(client: CloudClient, job_id: int, cause: str) -> Mapping[str, Any] | None:
-    """The run of this cause, when its trigger was not answered: it may be there all the same."""
+def _started_after_all(client: CloudClient, job_id: int, cause: str, seconds: float) -> Mapping[str, Any] | None:
+    """The run of this cause, when its trigger was not answered: it may be there all the same, or soon."""
     recent = {"job_definition_id": job_id, "order_by": "-id", "limit": 20, "include_related": "trigger"}
-    found = client.ask("get", "runs", params=recent)
-    return next((run for run in found if (run.get("trigger") or {}).get("cause") == cause), None)
+    until = time.monotonic() + seconds
+    while True:
+        with suppress(DbtCloudError):  # what kept the answer back may keep back this one too
+            for run in client.ask("get", "runs", params=recent):
+                if (run.get("trigger") or {}).get("cause") == cause:
+                    found: Mapping[str, Any] = run
+                    return found
+        if time.monotonic() >= until:
+            return None
+        time.sleep(POLL_SECONDS)
 
 
 def unknown_job(name: str, jobs: Mapping[int, str]) -> Problem:

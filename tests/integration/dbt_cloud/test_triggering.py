@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import dagster as dg
@@ -9,7 +10,7 @@ import pytest
 
 from dagster_apollo.dbt_cloud.client import open_workspace
 from dagster_apollo.dbt_cloud.connection import Connection
-from dagster_apollo.dbt_cloud.runs import trigger
+from dagster_apollo.dbt_cloud.runs import CloudRun, trigger
 from dagster_apollo.errors import DbtCloudError
 from tests.support.cloud_shop import TENANT, write_project
 from tests.support.dbt_cloud import ACCOUNT_ID, ENVIRONMENT_ID, PROJECT_ID, DbtCloud, running_dbt_cloud
@@ -87,12 +88,48 @@ def test_a_run_whose_trigger_was_not_answered_is_found_and_not_started_again(clo
     assert cloud.ended(run.id)["is_success"]
 
 
+def test_a_run_that_appears_only_after_its_trigger_was_given_up_is_found(cloud: DbtCloud) -> None:
+    connection = Connection(cloud.url, ACCOUNT_ID, PROJECT_ID, ENVIRONMENT_ID, cloud.token)
+    client = open_workspace(connection, timeout_seconds=1).get_client()
+    cloud.be(answer_seconds=5, only="POST ")  # carried out then, and nobody waits for it any more
+    before = len(causes(cloud))
+    run = trigger(client, cloud.jobs()["Lonely"], "Arrives late", look_seconds=60)
+
+    assert len(causes(cloud)) == before + 1
+    assert cloud.ended(run.id)["is_success"]
+
+
+def test_a_run_is_looked_for_while_dbt_cloud_does_not_list_it(cloud: DbtCloud) -> None:
+    connection = Connection(cloud.url, ACCOUNT_ID, PROJECT_ID, ENVIRONMENT_ID, cloud.token)
+    client = open_workspace(connection, timeout_seconds=1, tries=1).get_client()
+    number = cloud.jobs()["Lonely"]
+    cloud.be(answer_seconds=30, hide_answers=True)
+    well_again = threading.Timer(4, cloud.be)
+    well_again.start()
+    run = trigger(client, number, "Not listed at first", look_seconds=60)
+    well_again.join()
+
+    assert cloud.ended(run.id)["is_success"]
+
+
+def test_a_run_that_has_ended_when_it_is_found_still_tells_its_log(cloud: DbtCloud) -> None:
+    client = open_workspace(Connection(cloud.url, ACCOUNT_ID, PROJECT_ID, ENVIRONMENT_ID, cloud.token)).get_client()
+    there = cloud.run("Broken")
+    [listed] = client.ask("get", "runs", params={"order_by": "-id", "limit": 1})
+    run = CloudRun(client, there["id"], there["href"], listed)
+    told: list[str] = []
+    run.follow(told.append, told.append)
+
+    assert "dbt run --select nonsense:x" in "".join(told)
+    assert "not a valid method name" in " ".join(run.errors())
+
+
 def test_a_trigger_that_never_arrived_says_so(cloud: DbtCloud) -> None:
     connection = Connection(cloud.url, ACCOUNT_ID, PROJECT_ID, ENVIRONMENT_ID, cloud.token)
     client = open_workspace(connection).get_client()
     cloud.be(status=500, only="/jobs/")
     before = causes(cloud)
 
-    with pytest.raises(DbtCloudError, match="answered 500 to POST"):
-        trigger(client, 1002, "Never arrives")
+    with pytest.raises(DbtCloudError, match=r"answered 500 to POST.*no run with the cause 'Never arrives"):
+        trigger(client, 1002, "Never arrives", look_seconds=1)
     assert causes(cloud) == before

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,25 @@ from dagster_apollo.dbt.manifest import slim
 from dagster_apollo.dbt_cloud.client import CloudWorkspace, open_workspace
 from dagster_apollo.dbt_cloud.connection import Connection
 from dagster_apollo.dbt_cloud.dagster_dbt_internals import DbtCloudJobRunStatusType as Status
-from dagster_apollo.dbt_cloud.kept_state import KnownState, load_state, names_of, save_state
-from dagster_apollo.dbt_cloud.runs import CloudRun, trigger
-from dagster_apollo.errors import ApolloError, DbtCloudError, Problem, TenantError
+from dagster_apollo.dbt_cloud.kept_state import (
+    Asked,
+    KnownState,
+    load_asked,
+    load_state,
+    names_of,
+    save_asked,
+    save_state,
+)
+from dagster_apollo.dbt_cloud.runs import LOOK_SECONDS, CloudRun, trigger
+from dagster_apollo.errors import DbtCloudError, Problem, TenantError
 
 # One that is down is given up after this, and the rest of the patience goes to one that is slow.
 REQUEST_SECONDS = 5
 # For a location that has nothing else to show.
 FIRST_SECONDS = 120.0
-# Several locations of one tenant, and several reloads, are one question.
+# Several locations of one tenant, and several reloads, are one question, whatever comes of it.
 FRESH_SECONDS = 15.0
+LOCK_FILE = ".dbt_cloud.lock"
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -75,41 +84,40 @@ def find_environment(
             remedy = "Set it, or put the dbt project into the folder to look at it here."
             raise _not_served(tenant, Problem("DBT_CLOUD_TOKEN", "is not set, and the folder holds no project", remedy))
         return Environment(own, None, "DBT_CLOUD_TOKEN is not set: the models are those of the folder, none is built")
-    with _locked(folder):
-        before = load_state(folder, connection.place)
-        if not ask:
-            failed: ApolloError | None = None
-        elif before and (datetime.now(UTC) - before.read_at).total_seconds() < FRESH_SECONDS:
-            return Environment(before.manifest, before)
-        else:
-            patience = load_seconds if before or own["nodes"] else FIRST_SECONDS
-            try:
-                state = _read(connection, folder, before, time.monotonic() + patience)
-                return Environment(state.manifest, state)
-            except DbtCloudError as error:
-                failed = error
-                before = load_state(folder, connection.place)
-    return _without(tenant, connection, before, own, failed)
-
-
-def _without(
-    tenant: str, connection: Connection, before: KnownState | None, own: Mapping[str, Any], failed: ApolloError | None
-) -> Environment:
-    """What there is when dbt Cloud was not asked, or has not answered."""
-    why = str(failed.problems[0]) if isinstance(failed, DbtCloudError) else ""
-    if before:
-        notice = f"the last known state, of {before.read_at:%Y-%m-%d %H:%M} UTC: {why}" if why else ""
-        manifest, state = before.manifest, before
+    if ask:
+        with _locked(folder):
+            state, why = _ask(connection, folder, own, load_seconds)
+    else:  # without the lock, which one that asks holds for as long as it waits
+        state, why = load_state(folder, connection.place), ""
+    if state:
+        notice = f"the last known state, of {state.read_at:%Y-%m-%d %H:%M} UTC: {why}" if why else ""
     elif own["nodes"]:
         notice = f"the models are those of the tenant's folder, dbt Cloud was never read: {why}" if why else ""
-        manifest, state = own, None
     else:
         what = f"nothing is known of {connection.place}: {why or 'it was never read'}"
         remedy = "Mend that and reload the location; or put the dbt project into the folder."
         raise _not_served(tenant, Problem("dbt Cloud", what, remedy))
     if notice:
         _LOGGER.warning("%s: %s", tenant, notice)
-    return Environment(manifest, state, notice)
+    return Environment(state.manifest if state else own, state, notice)
+
+
+def _ask(
+    connection: Connection, folder: Path, own: Mapping[str, Any], load_seconds: float
+) -> tuple[KnownState | None, str]:
+    """What is known now, and why it is not what dbt Cloud has; what came of asking a moment ago is not asked again."""
+    before, asked = load_state(folder, connection.place), load_asked(folder, connection.place)
+    if asked and (before or asked.failed) and abs((datetime.now(UTC) - asked.at).total_seconds()) < FRESH_SECONDS:
+        again = asked.at + timedelta(seconds=FRESH_SECONDS)
+        return before, asked.failed and f"{asked.failed} A load from {again:%H:%M:%S} UTC on asks again."
+    patience = load_seconds if before or own["nodes"] else FIRST_SECONDS
+    state, failed = before, ""
+    try:
+        state = _read(connection, folder, before, time.monotonic() + patience)
+    except DbtCloudError as error:
+        state, failed = load_state(folder, connection.place), str(error.problems[0])
+    save_asked(folder, Asked(connection.place, datetime.now(UTC), failed))
+    return state, failed
 
 
 def _read(connection: Connection, folder: Path, before: KnownState | None, deadline: float) -> KnownState:
@@ -118,7 +126,7 @@ def _read(connection: Connection, folder: Path, before: KnownState | None, deadl
     client = workspace.get_client()
     adhoc_job_id = workspace.adhoc_job_id()
     jobs = names_of(client.list_jobs(workspace.project_id, workspace.environment_id))
-    run = _parse_run(workspace, adhoc_job_id, before)
+    run = _parse_run(workspace, adhoc_job_id, before, deadline)
     if before:  # so that the next load takes this run up, whatever becomes of this one
         save_state(folder, replace(before, jobs=jobs, adhoc_job_id=adhoc_job_id, parsing=run.id))
     _wait(run, deadline)
@@ -137,7 +145,7 @@ def _read(connection: Connection, folder: Path, before: KnownState | None, deadl
     raise DbtCloudError(Problem("dbt Cloud", f"is slow: {what}", f"Reload the location later; see {run.url}."))
 
 
-def _parse_run(workspace: CloudWorkspace, adhoc_job_id: int, before: KnownState | None) -> CloudRun:
+def _parse_run(workspace: CloudWorkspace, adhoc_job_id: int, before: KnownState | None, deadline: float) -> CloudRun:
     """The run that an earlier load has left behind, where it is still under way; else a new one."""
     client = workspace.get_client()
     if before and before.parsing:
@@ -150,7 +158,8 @@ def _parse_run(workspace: CloudWorkspace, adhoc_job_id: int, before: KnownState 
             run = CloudRun(client, before.parsing, str(details.get("href") or client.access_url), details)
             if not run.has_ended or (run.succeeded and _finished_at(run) > before.read_at):
                 return run
-    return trigger(client, adhoc_job_id, "Dagster parses the project", ["parse"])
+    look_seconds = max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))
+    return trigger(client, adhoc_job_id, "Dagster parses the project", ["parse"], look_seconds=look_seconds)
 
 
 def _wait(run: CloudRun, deadline: float) -> None:
@@ -196,6 +205,6 @@ def _not_served(tenant: str, problem: Problem) -> TenantError:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".dbt_cloud.lock").open("w") as handle:
+    with (folder / LOCK_FILE).open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -7,13 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from dagster_apollo.dbt_cloud import runs
 from dagster_apollo.dbt_cloud.builds import with_slim_ids
 from dagster_apollo.dbt_cloud.client import open_workspace
 from dagster_apollo.dbt_cloud.connection import Connection, connection_of
-from dagster_apollo.dbt_cloud.kept_state import STATE_FILE, KnownState, load_state, save_state
+from dagster_apollo.dbt_cloud.kept_state import (
+    ASKED_FILE,
+    STATE_FILE,
+    Asked,
+    KnownState,
+    load_asked,
+    load_state,
+    save_asked,
+    save_state,
+)
 from dagster_apollo.dbt_cloud.runs import CloudRun
-from dagster_apollo.errors import SettingsError, TenantError
+from dagster_apollo.errors import DbtCloudError, SettingsError, TenantError
 from dagster_apollo.tenant import load_tenant
+from tests.support.canned_http import canned_http
 from tests.support.shop_tenant import open_shop, places_below
 
 TENANT = "warehouse: dbt_cloud\ndbt_cloud: {account_id: 7, project_id: 8, environment_id: 9}\n"
@@ -124,6 +135,23 @@ def test_what_is_known_of_one_environment_is_not_another_s(tmp_path: Path) -> No
     assert load_state(tmp_path, "there") is None
 
 
+def test_when_it_was_asked_and_why_in_vain_is_kept_for_one_environment(tmp_path: Path) -> None:
+    asked = Asked("there", datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "is slow")
+    save_asked(tmp_path, asked)
+
+    assert load_asked(tmp_path, "there") == asked
+    assert load_asked(tmp_path, "elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"place": "there"}', b'{"at": "2026-01-02T03:04:00Z", "x": 1}']
+)
+def test_what_cannot_be_read_was_never_asked(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ASKED_FILE).write_bytes(content)
+
+    assert load_asked(tmp_path, "there") is None
+
+
 # ---- Runs. ----
 
 
@@ -146,6 +174,39 @@ def test_errors_are_dbts_words_without_its_clock() -> None:
 def test_without_a_step_that_failed_dbt_cloud_says_why() -> None:
     assert ended(status_message="This run timed out").errors() == ["This run timed out"]
     assert ended().errors() == []
+
+
+class NeverEnding:
+    """A client of a dbt Cloud in which a run goes on whatever it is told."""
+
+    def cancel_run(self, run_id: int) -> dict[str, object]:
+        return {"id": run_id, "status": 3}
+
+    def get_run_details(self, run_id: int, include_related: object = None) -> dict[str, object]:
+        return {"id": run_id, "status": 3}
+
+
+def test_a_run_that_goes_on_after_it_was_cancelled_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "CANCEL_SECONDS", 0.0)
+    warned: list[str] = []
+    CloudRun(NeverEnding(), 5, f"{HOST}/run", {"status": 3}).cancel(warned.append)  # type: ignore[arg-type]
+
+    [told] = warned
+    assert "the dbt Cloud run 5 was cancelled and has not ended" in told
+    assert f"{HOST}/run" in told
+
+
+# ---- Answers. ----
+
+
+@pytest.mark.parametrize("content", ["We will be back soon.", [], {"maintenance": True}, {"data": None}])
+def test_an_answer_that_is_not_the_apis_is_none(content: object) -> None:
+    with canned_http(lambda path, body: (200, content)) as port:
+        client = open_workspace(Connection(f"http://127.0.0.1:{port}", 7, 8, 9, TOKEN)).get_client()
+        with pytest.raises(DbtCloudError, match="answered 200 to POST") as error:
+            client.ask("post", "jobs/1/run")
+
+    assert error.value.status is None
 
 
 def test_a_test_that_was_skipped_is_no_result() -> None:

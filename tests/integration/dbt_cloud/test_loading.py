@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +12,7 @@ import pytest
 
 from dagster_apollo.dbt_cloud import environment_state
 from dagster_apollo.dbt_cloud.dagster_dbt_internals import DefinitionsLoadContext, DefinitionsLoadType
+from dagster_apollo.dbt_cloud.kept_state import STATE_FILE
 from dagster_apollo.errors import TenantError
 from tests.support.cloud_shop import PROJECT, TENANT, write_project
 from tests.support.dbt_cloud import DbtCloud, running_dbt_cloud
@@ -85,6 +88,17 @@ def test_dbt_cloud_that_is_down_leaves_the_last_known_state(
     assert said(definitions).startswith("the last known state, of 2")
     assert "answered 503" in said(definitions)
     assert "shop: the last known state" in caplog.text
+
+
+def test_a_proxys_page_in_the_place_of_an_answer_leaves_the_last_known_state(
+    folders: TenantFolders, cloud: DbtCloud
+) -> None:
+    known = names(folders.load("shop"))
+    cloud.be(page=True)
+    definitions = folders.load("shop")
+
+    assert names(definitions) == known
+    assert "answered 200 to GET" in said(definitions)
 
 
 def test_dbt_cloud_that_does_not_answer_is_given_up_soon(
@@ -164,6 +178,48 @@ def test_several_loads_at_once_are_one_question(
     folders.load("shop")
 
     assert len(cloud.runs()) == runs
+
+
+def test_a_load_that_was_in_vain_is_not_tried_again_at_once(
+    cloud: DbtCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = TenantFolders(tmp_path, **cloud.settings("SHOP__"))
+    folders.write("shop", {**PROJECT, "tenant.yaml": IMPATIENT})
+    monkeypatch.setattr(environment_state, "FRESH_SECONDS", 600.0)
+    cloud.be(queue_seconds=600)
+    folders.load("shop")
+    runs = len(cloud.runs())
+    cloud.be()
+    soon = folders.load("shop")
+    asked_soon = len(cloud.runs()) - runs
+    monkeypatch.setattr(environment_state, "FRESH_SECONDS", 0.0)
+    folders.load("shop")
+
+    assert asked_soon == 0
+    assert "is slow" in said(soon)
+    assert "UTC on asks again" in said(soon)
+    assert len(cloud.runs()) == runs + 1
+
+
+def test_a_process_that_carries_out_a_run_does_not_wait_for_a_location_that_loads(
+    folders: TenantFolders, cloud: DbtCloud
+) -> None:
+    known = names(folders.load("shop"))
+    [kept] = folders.state_dir.rglob(STATE_FILE)
+    with (kept.parent / environment_state.LOCK_FILE).open("w") as loading, ThreadPoolExecutor(1) as worker:
+        fcntl.flock(loading, fcntl.LOCK_EX)
+        made = worker.submit(_made_again, folders)
+        try:
+            definitions = made.result(timeout=60)
+        finally:
+            fcntl.flock(loading, fcntl.LOCK_UN)
+
+    assert names(definitions) == known
+
+
+def _made_again(folders: TenantFolders) -> dg.Definitions:
+    with DefinitionsLoadContext.scoped(DefinitionsLoadContext(DefinitionsLoadType.RECONSTRUCTION)):
+        return folders.load("shop")
 
 
 def test_with_nothing_known_the_folders_own_project_is_shown(cloud: DbtCloud, tmp_path: Path) -> None:

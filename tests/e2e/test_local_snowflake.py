@@ -66,12 +66,18 @@ def _opened(environ: Mapping[str, str]) -> tuple[Workspace, dg.Definitions]:
     return workspace, tenant_definitions(workspace, load_prepared(workspace), whole)
 
 
-def _run(definitions: dg.Definitions, variables: Mapping[str, str]) -> dg.ExecuteInProcessResult:
+def _run(
+    definitions: dg.Definitions, variables: Mapping[str, str], selection: dg.AssetSelection | None = None
+) -> dg.ExecuteInProcessResult:
     config = {"ops": {f"{TENANT}__dbt_build": {"config": {"vars": dict(variables)}}}}
     job = definitions.resolve_job_def(f"{TENANT}__build")
+    graph = definitions.resolve_asset_graph()
     return job.execute_in_process(
-        instance=dg.DagsterInstance.ephemeral(), run_config=config, raise_on_error=False
-    )  # fmt: skip
+        instance=dg.DagsterInstance.ephemeral(),
+        run_config=config,
+        raise_on_error=False,
+        asset_selection=sorted(selection.resolve(graph)) if selection else None,
+    )
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
@@ -79,11 +85,16 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
     return str(event.event_specific_data.user_failure_data.description)
 
 
-def _count(workspace: Workspace, table: str) -> int:
+def _ask(workspace: Workspace, sql: str) -> int:
+    """The first value that a statement returns."""
     key, _ = snowflake_key(workspace.tenant, workspace.values)
     assert key
     with login(workspace.values, key) as connection:
-        return int(connection.cursor().execute(f"select count(*) from {table}").fetchone()[0])
+        return int(connection.cursor().execute(sql).fetchone()[0])
+
+
+def _count(workspace: Workspace, table: str) -> int:
+    return _ask(workspace, f"select count(*) from {table}")
 
 
 def test_is_built_three_times_over_with_all_its_checks_passing(account: Account) -> None:
@@ -101,6 +112,25 @@ def test_is_built_three_times_over_with_all_its_checks_passing(account: Account)
         totals.append(_count(workspace, "marts.fct_cask_movements"))
     assert 0 < totals[0] < totals[1] < totals[2], "an appending model grows with the days"
     assert [totals[1] - totals[0], totals[2] - totals[1]] == appended[1:], "rows affected are the rows appended"
+
+
+def test_one_asset_with_its_downstream_is_built_from_what_is_there_and_nothing_else_is(account: Account) -> None:
+    workspace, definitions = _opened(account.environ)
+    rows = _count(workspace, "marts.mart_angels_share")
+    assert rows > 0, "the test above has built all"
+    _ask(workspace, "delete from marts.mart_angels_share")
+    chosen = dg.AssetSelection.assets([TENANT, "marts", "dim_casks"])
+
+    result = _run(definitions, {"as_of_date": "2026-07-15"}, chosen.downstream())
+
+    assert result.success, _failure(result)
+    built = {event.asset_key for event in result.get_asset_materialization_events() if event.asset_key}
+    downstream = {"dim_warehouses", "mart_angels_share", "mart_maturing_stock"}
+    assert {key.path[-1] for key in built} == {"dim_casks", *downstream}
+    evaluations = result.get_asset_check_evaluations()
+    assert {evaluation.asset_key for evaluation in evaluations} == built, "the checks of what was built, and no others"
+    assert all(evaluation.passed for evaluation in evaluations)
+    assert _count(workspace, "marts.mart_angels_share") == rows
 
 
 def test_another_key_is_refused_before_a_model_starts_and_the_error_says_who_asked(account: Account) -> None:

@@ -23,6 +23,8 @@ BUILT = {
     "kaizen_wars": ("kaizen_wars/fact_virtual_count_asset", "downstream"),
     "makerates": ("makerates/dynamodb/rates", "dynamodb"),
 }
+# A group of each that no other tenant has; one that is not built is shown too.
+GROUPS = {**{tenant: group for tenant, (_, group) in BUILT.items()}, IN_CONTAINERS: "marts"}
 READY_TIMEOUT_SECONDS = 800.0
 # A machine without a container engine, whatever this one has.
 NO_ENGINE = "unix:///nonexistent/docker.sock"
@@ -98,9 +100,12 @@ def test_a_materialization_says_what_was_built_how_and_how_long_it_took(fresh: S
 
 
 def test_a_browser_shows_one_graph_of_all_tenants(fresh: Stack, page: Page, tmp_path: Path) -> None:
+    shown = {tenant: {node["groupName"] for node in fresh.webserver.assets(tenant).values()} for tenant in GROUPS}
+    for tenant, group in GROUPS.items():
+        assert [name for name, groups in shown.items() if group in groups] == [tenant]
     try:
         page.goto(f"{fresh.address}/asset-groups")
-        for _, group in BUILT.values():
+        for group in GROUPS.values():
             expect(page.get_by_text(group, exact=True).first).to_be_visible(timeout=PAGE_TIMEOUT_SECONDS * 1000)
         page.goto(f"{fresh.address}/locations/{TENANT}/asset-groups/commercial")
         expect(page.get_by_text("mart_stock_cover", exact=True).first).to_be_visible(

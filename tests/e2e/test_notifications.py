@@ -22,13 +22,6 @@ MODELS = {
     "models.yml": "models: [{name: first, columns: [{name: id, data_tests: "
     "[{accepted_values: {arguments: {values: [2]}, config: {severity: warn}}}]}]}]",
 }
-_TICKS = """
-query Ticks($selector: SensorSelector!) {
-  sensorOrError(sensorSelector: $selector) {
-    ... on Sensor { sensorState { status ticks(limit: 20) { status skipReason error { causes { message } } } } }
-  }
-}
-"""
 
 
 @dataclass
@@ -39,18 +32,6 @@ class Told:
     us: Notified
     them: Notified
     other: Notified
-
-    def ticks(self, sensor: str) -> list[dict[str, object]]:
-        """The last looks of a sensor of `acme`, the newest first."""
-        selector = {
-            "repositoryLocationName": "acme",
-            "repositoryName": "__repository__",
-            "sensorName": f"acme__tell_{sensor}",
-        }
-        state = self.stack.webserver.ask(_TICKS, selector=selector)["sensorOrError"]["sensorState"]
-        assert state["status"] == "RUNNING"
-        found: list[dict[str, object]] = state["ticks"]
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +83,8 @@ def test_a_run_that_dagster_takes_up_again_is_told_once_while_a_receiver_that_is
     wait_until(lambda: told.us.messages, "the receiver that is there is told")
     assert told.us.titles == ["acme: the run of build failed, 2 times"]
     wait_until(lambda: told.them.refused >= 2, "it is tried again")
-    failed = [tick for tick in told.ticks("tell_them") if tick["status"] == "FAILURE"]
+    looks = told.stack.webserver.looks("acme", "acme__tell_tell_them")
+    failed = [look for look in looks if look["status"] == "FAILURE"]
     assert "ACME__TELL_THEM: its receiver did not take a message (HTTP 500)" in str(failed[0]["error"])
     told.them.status = 200
     wait_until(lambda: told.them.messages, "the other one is told when it is back")

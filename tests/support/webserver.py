@@ -56,12 +56,18 @@ _EVENTS = """
 query Events($id: ID!) {
   logsForRun(runId: $id) { ... on EventConnection { events {
     __typename
-    ... on MessageEvent { message }
+    ... on MessageEvent { message timestamp }
     ... on ExecutionStepFailureEvent { error { message } failureMetadata { description } }
     ... on RunFailureEvent { error { message } }
     ... on MaterializationEvent { assetKey { path } }
     ... on AssetCheckEvaluationEvent { evaluation { checkName success } }
   } } }
+}"""
+
+_SENSOR = """
+query Sensor($selector: SensorSelector!) {
+  sensorOrError(sensorSelector: $selector) { ... on Sensor { sensorState {
+    status ticks(limit: 20) { status timestamp skipReason error { causes { message } } } } } }
 }"""
 
 
@@ -144,7 +150,7 @@ class Webserver:
         return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
 
     def events(self, run_id: str) -> list[dict[str, Any]]:
-        """A run's events, the oldest first."""
+        """A run's events, the oldest first; a `timestamp` is text, in milliseconds."""
         found: list[dict[str, Any]] = self.ask(_EVENTS, id=run_id)["logsForRun"]["events"]
         return found
 
@@ -155,6 +161,14 @@ class Webserver:
             for event in self.events(run_id)
             if event["__typename"] == "MaterializationEvent"
         }
+
+    def looks(self, tenant: str, sensor: str) -> list[dict[str, Any]]:
+        """The last looks of a sensor that runs, the newest first; a `timestamp` is in seconds."""
+        selector = {"repositoryLocationName": tenant, "repositoryName": _REPOSITORY, "sensorName": sensor}
+        state = self.ask(_SENSOR, selector=selector)["sensorOrError"]["sensorState"]
+        assert state["status"] == "RUNNING"
+        found: list[dict[str, Any]] = state["ticks"]
+        return found
 
     def wait_for_run(self, run_id: str) -> dict[str, Any]:
         """The run, once it has ended."""

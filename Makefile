@@ -59,8 +59,8 @@ test-parts: $(STAMP) $(SNOWFLAKE_STAMP)  ## Install what tests need: a browser, 
 	@scripts/install_test_parts.sh
 
 test: test-parts  ## Install what the tests need and run every one
-	@$(BIN)/python -m pytest tests -n 2 --dist loadfile $(TEST_ARGS)
-	@$(BIN)/python -m pytest local_snowflake/tests -n 2 --dist loadfile $(TEST_ARGS)
+	@$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	@$(BIN)/python -m pytest local_snowflake/tests -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 soak: test-parts  ## The long tests, each of which has a short form in `make test`
 	@$(BIN)/python -m pytest tests -m soak $(TEST_ARGS)

@@ -1,5 +1,5 @@
 """What is generated: `.env.example` and the tables of the documentation, from the table of settings and the models of
-`tenant.yaml` and `apollo.toml`; and, each by its own module, what follows from the topology."""
+`tenant.yaml` and `apollo.toml`; and, each by its own module, what follows from the topology and from benchmarks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from dagster_apollo.fork import Fork, load_fork
 from dagster_apollo.projections import compose, render_blueprint
+from dagster_apollo.projections.measurements import execution_table
 from dagster_apollo.settings import SETTINGS, Setting
 from dagster_apollo.tenant import TenantConfig
 
@@ -29,8 +30,13 @@ def generated_files(root: Path) -> dict[Path, str]:
         root / ".env.example": env_example(),
         root / "docs/settings.md": _placed(root / "docs/settings.md", "settings", settings_table()),
         root / "docs/going-live.md": _placed(root / "docs/going-live.md", "apollo.toml", fork_table()),
+        root / "docs/execution.md": _placed(root / "docs/execution.md", "benchmarks/execution.json", _measured(root)),
         root / "docs/tenants.md": _placed(root / "docs/tenants.md", "tenant.yaml", tenant_table()),
     }
+
+
+def _measured(root: Path) -> str:
+    return execution_table(json.loads((root / "benchmarks/execution.json").read_text(encoding="utf-8")))
 
 
 def env_example() -> str:

@@ -17,9 +17,10 @@ def automation_condition(automation: Automation) -> dg.AutomationCondition[dg.As
     """The condition of an asset that follows its upstream.
 
     `any_deps_updated` is Dagster's, but for what was built together with its upstream by somebody else: dbt Cloud's own
-    runs are reported a moment later, all at once, and each would be built a second time. What comes in during a build,
-    or right after it, is followed: another run is asked for, and waits its turn. `eager` is Dagster's: not while
-    anything upstream is missing or being built, nor while the asset is.
+    runs are reported a moment later, all at once, and each would be built a second time. (One event after the other:
+    an evaluation that falls between them still asks for the rest.) What comes in during a build, or right after it, is
+    followed: another run is asked for, and waits its turn. `eager` is Dagster's: not while anything upstream is missing
+    or being built, nor while the asset is.
 
     https://docs.dagster.io/guides/automate/declarative-automation
     """

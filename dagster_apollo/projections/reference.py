@@ -19,6 +19,7 @@ from dagster_apollo.tenant import TenantConfig
 
 _BEGIN = "<!-- generated: {} -->"
 _END = "<!-- end of generated -->"
+_EXECUTION = "benchmarks/execution.json"
 
 
 def generated_files(root: Path) -> dict[Path, str]:
@@ -30,13 +31,17 @@ def generated_files(root: Path) -> dict[Path, str]:
         root / ".env.example": env_example(),
         root / "docs/settings.md": _placed(root / "docs/settings.md", "settings", settings_table()),
         root / "docs/going-live.md": _placed(root / "docs/going-live.md", "apollo.toml", fork_table()),
-        root / "docs/execution.md": _placed(root / "docs/execution.md", "benchmarks/execution.json", _measured(root)),
+        **_measured(root),
         root / "docs/tenants.md": _placed(root / "docs/tenants.md", "tenant.yaml", tenant_table()),
     }
 
 
-def _measured(root: Path) -> str:
-    return execution_table(json.loads((root / "benchmarks/execution.json").read_text(encoding="utf-8")))
+def _measured(root: Path) -> dict[Path, str]:
+    """The page with measurements, in a fork that keeps the benchmarks."""
+    results, page = root / _EXECUTION, root / "docs/execution.md"
+    if not results.is_file():
+        return {}
+    return {page: _placed(page, _EXECUTION, execution_table(json.loads(results.read_text(encoding="utf-8"))))}
 
 
 def env_example() -> str:

@@ -120,4 +120,4 @@ def tenant_new(
     out.print(f"made {folder}", markup=False)
     for problem in notes:
         print_problem(problem)
-    out.print(f"next: `apollo tenant check {name}`, then `make dev`", markup=False)
+    out.print(f"next: `apollo tenant check {name}`, then `make dev`, again where it runs", markup=False)

@@ -79,6 +79,7 @@ RUN --mount=type=cache,target=/var/lib/apollo/tenants,sharing=locked \
 FROM host AS full
 COPY --from=tenants /app/tenants tenants
 COPY --from=tenants /opt/apollo/baked /opt/apollo/baked
+COPY --from=tenants /opt/apollo/baked-snapshots /opt/apollo/baked-snapshots
 ARG DBT_TARGET=prod
 ARG VERSION=""
 ARG REVISION=""

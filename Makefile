@@ -59,7 +59,7 @@ test-parts: $(STAMP) $(SNOWFLAKE_STAMP)  ## Install what tests need: a browser, 
 	@scripts/install_test_parts.sh
 
 test: test-parts  ## Install what the tests need and run every one
-	@$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	@$(BIN)/python -m pytest tests -n 3 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 	@$(BIN)/python -m pytest local_snowflake/tests -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 soak: test-parts  ## The long tests, each of which has a short form in `make test`
@@ -89,6 +89,9 @@ lock: $(STAMP)  ## Resolve the dependencies anew into the lock files
 generated: $(STAMP)  ## Write anew what follows from declarations: render.yaml, compose.yaml, .env.example, tables in docs/
 	@$(BIN)/python -m dagster_apollo.projections.reference
 
+bench: $(STAMP)  ## Measure ours beside bare dbt and Dagster's documented way, on a quiet machine (ONLY=name for one measure)
+	@$(BIN)/python -m benchmarks.side_by_side $(ONLY)
+
 graphs: $(STAMP)  ## Draw the tenants' graphs anew
 	@$(BIN)/python scripts/draw_graph.py
 
@@ -96,4 +99,4 @@ clean:  ## Remove what this machine keeps: manifests, DuckDB files, logs (asks f
 	@read -r -p "Remove .apollo with every local table in it? [y/N] " answer && [[ $$answer == y ]] && rm -rf .apollo || echo "nothing removed"
 
 .PHONY: help setup dev snowflake up down deploy image images image-archive test-parts test soak test-image test-infra \
-	check-generated check-workflows lint propose-lock lock generated graphs clean
+	check-generated check-workflows lint propose-lock lock generated bench graphs clean

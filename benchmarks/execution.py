@@ -9,12 +9,8 @@ all that it started, its proportional share; of a container, what the engine cou
 benchmarks/execution.json and benchmarks/execution.md. The tenant's image stays.
 """
 
-import datetime
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,6 +24,7 @@ import dagster as dg
 import docker
 import psutil
 
+from benchmarks.circumstances import circumstances, load, say
 from dagster_apollo.dbt.workspace import Places, open_workspace
 from dagster_apollo.execution.docker_runner import TENANT_LABEL
 from dagster_apollo.projections.measurements import execution_table
@@ -68,9 +65,7 @@ def main() -> None:
 def measure(engine: ContainerEngine, pipeline: RatesPipeline) -> dict[str, Any]:
     """Everything, in the order in which one thing leaves what the next needs."""
     found: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.system()}, {datetime.date.today().isoformat()}",
-        "load_before": round(os.getloadavg()[0], 1),
-        "commit": output("git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"),
+        **circumstances(REPOSITORY),
         "runs": RUNS,
     }
     pipeline.folders.variables.update(engine.environ)
@@ -109,7 +104,7 @@ def measure(engine: ContainerEngine, pipeline: RatesPipeline) -> dict[str, Any]:
     found["image_bytes"] = int(engine.docker("image", "inspect", "--format", "{{.Size}}", image))
     found["base_bytes"] = int(engine.docker("image", "inspect", "--format", "{{.Size}}", BASE_IMAGE))
     make_images(engine, REPOSITORY / "tenants")  # that of the folder, not of the changed copy
-    found["load_after"] = round(os.getloadavg()[0], 1)
+    found["load_after"] = load()
     return found
 
 
@@ -242,14 +237,6 @@ def page(found: dict[str, Any]) -> str:
             "",
         ]
     )
-
-
-def say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-def output(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

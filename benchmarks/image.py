@@ -8,10 +8,8 @@ cache. A cold build has no layer: wheels that were downloaded before are taken f
 benchmarks/image.json and benchmarks/image.md.
 """
 
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -19,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.circumstances import circumstances, load, say
 from dagster_apollo.fork import load_fork
 from dagster_apollo.plans import PLANS
 from dagster_apollo.tenant import tenant_names
@@ -49,9 +48,7 @@ def main() -> None:
 def measure(engine: ContainerEngine, host: ComposeHost) -> dict[str, Any]:
     """Everything, in the order in which one thing leaves what the next needs."""
     found: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.system()}, {datetime.date.today().isoformat()}",
-        "load_before": round(os.getloadavg()[0], 1),
-        "commit": output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),
+        **circumstances(ROOT),
         "plans": {name: str(plan) for name, plan in load_fork(host.clone).plans.model_dump().items()},
     }
     add_tenants(host.clone)
@@ -86,7 +83,7 @@ def measure(engine: ContainerEngine, host: ComposeHost) -> dict[str, Any]:
         engine.docker("update", *limits, database)
         found["run_seconds"][SMALLEST_DATABASE] = run(host)
     found["memory_after_runs_mib"] = memory(host)
-    found["load_after"] = round(os.getloadavg()[0], 1)
+    found["load_after"] = load()
     return found
 
 
@@ -171,14 +168,6 @@ def page(found: dict[str, Any]) -> str:
             "",
         ]
     )
-
-
-def say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-def output(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -29,9 +29,12 @@ from dagster_apollo.dbt.translation import TenantTranslator, one_line
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
 from dagster_apollo.dbt_cloud.assembly import CloudTenant
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError, TenantError
+from dagster_apollo.execution.run_place import run_place
 from dagster_apollo.fork import load_fork
 from dagster_apollo.lineage import resource as lineage
 from dagster_apollo.notifications.sensors import notification_sensors
+from dagster_apollo.run_places import PLACE_KEY, PLAN_KEY
+from dagster_apollo.runs.liveness import living_in_process_executor
 from dagster_apollo.schedules import build_schedules
 from dagster_apollo.settings import read
 from dagster_apollo.tenant import chosen_names
@@ -100,8 +103,8 @@ def tenant_definitions(
             *notification_sensors(tenant, workspace.values, environ, load_fork(repository_root()).domain),
         ],
         # dbt is a process already; an interpreter more per step would cost seconds and 150 MB.
-        executor=dg.in_process_executor,
-        metadata={"description": tenant.config.description} if tenant.config.description else None,
+        executor=living_in_process_executor,
+        metadata=_told_of_it(workspace) or None,
         resources=_lineage(workspace),
     )
     if cloud:
@@ -114,6 +117,13 @@ def tenant_definitions(
         kept = dg.FilesystemIOManager(base_dir=str(outputs_dir))
         own = dg.Definitions.merge(own, dg.Definitions(resources={"io_manager": kept}))
     return _merged(tenant.name, ours, own) if own else ours
+
+
+def _told_of_it(workspace: Workspace) -> dict[str, str]:
+    """What the location says of itself: webserver and daemon know no `tenant.yaml`."""
+    config, place = workspace.tenant.config, run_place(workspace.tenant, workspace.values)
+    described = {"description": config.description} if config.description else {}
+    return {**described, **({} if place == "host" else {PLACE_KEY: place, PLAN_KEY: config.run_plan})}
 
 
 def _lineage(workspace: Workspace) -> Mapping[str, Any]:

@@ -156,11 +156,16 @@ def without(environ: Mapping[str, str], tenant: str, names: Collection[str]) -> 
     return {name: value for name, value in environ.items() if name not in left_out}
 
 
-def for_nobody(environ: Mapping[str, str]) -> dict[str, str]:
-    """What webserver and daemon are given: no tenant's variables, and no connection to a warehouse."""
+def for_nobody(environ: Mapping[str, str], *processes: Process) -> dict[str, str]:
+    """What webserver or daemon is given: no tenant's variables, and no connection to a warehouse.
+
+    Args:
+        environ: everybody's variables.
+        processes: whose settings are among them; none: no setting is.
+    """
     return {
         name: value
-        for name, value in without_settings_of_others(environ, "webserver", "daemon").items()
+        for name, value in without_settings_of_others(environ, *processes).items()
         if not (name.upper().startswith(("SNOWFLAKE_", "DBT_")) or _BELONGS_TO_ONE.match(name))
     }
 

@@ -113,6 +113,12 @@ class HostError(ProblemsError):
     heading = "a process is not running"
 
 
+class RunPlaceError(ProblemsError):
+    """A run that cannot be executed where its tenant asks for it."""
+
+    heading = "the run cannot be executed there"
+
+
 class DeployError(ProblemsError):
     """A deploy, or a change of what Render holds, that cannot be begun or gone on with."""
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dagster_apollo.errors import Problem, ProblemsError
 from dagster_apollo.plans import DatabasePlan, ServicePlan
+from dagster_apollo.run_places import Elsewhere
 
 FILE = "apollo.toml"
 # The owner in the default image: enough to run on a laptop, refused by a deploy.
@@ -24,7 +25,8 @@ Region = Literal["oregon", "ohio", "virginia", "frankfurt", "singapore"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 _IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
-_SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
@@ -83,9 +85,43 @@ class DockerHostRules(_Strict):
     @field_validator("engine_socket")
     @classmethod
     def _absolute(cls, path: str | None) -> str | None:
-        if path is not None and not _SOCKET.fullmatch(path):
+        if path is not None and not _PATH.fullmatch(path):
             raise ValueError("an absolute path without `:` and spaces, `/var/run/docker.sock`")
         return path
+
+
+class KubernetesRules(_Strict):
+    """The cluster of tenants with `run_on: kubernetes`."""
+
+    namespace: str = Field("apollo", description="The namespace of the runs' jobs.")
+    service_account: str = Field("default", description="The service account that the runs' pods have there.")
+    image_pull_secret: str | None = Field(None, description="The secret with which the cluster pulls the image.")
+    kubeconfig: str | None = Field(
+        None,
+        description="The file on a Docker host with which the daemon, user 10001, reaches the cluster. On Render it is "
+        "the daemon's secret file `kubeconfig`.",
+    )
+
+    @field_validator("namespace", "service_account", "image_pull_secret")
+    @classmethod
+    def _a_label(cls, name: str | None) -> str | None:
+        if name is not None and not _LABEL.fullmatch(name):
+            raise ValueError("a name as Kubernetes has them: lower-case letters, digits and hyphens")
+        return name
+
+    @field_validator("kubeconfig")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        if path is not None and not _PATH.fullmatch(path):
+            raise ValueError("an absolute path without `:` and spaces")
+        return path
+
+
+class RunRules(_Strict):
+    """Where runs may be executed besides the code host. The daemon is given what each takes."""
+
+    elsewhere: tuple[Elsewhere, ...] = Field((), description="`render_job`, `docker`, `kubernetes`: those there are.")
+    kubernetes: KubernetesRules = KubernetesRules()
 
 
 class Fork(_Strict):
@@ -99,6 +135,7 @@ class Fork(_Strict):
         domain: the host name under which people find it; unset: Render's own, or loopback on a Docker host.
         plans: the sizes.
         docker_host: what only a Docker host has.
+        runs: where runs may be executed besides the code host.
         login: who may log in by OpenID Connect.
     """
 
@@ -113,6 +150,7 @@ class Fork(_Strict):
     domain: Annotated[str | None, Field(description="The host name that people type; unset: Render's own.")] = None
     plans: Plans = Plans()
     docker_host: DockerHostRules = DockerHostRules()
+    runs: RunRules = RunRules()
     login: LoginRules = LoginRules()
 
     @field_validator("name")
@@ -135,6 +173,12 @@ class Fork(_Strict):
         if domain is not None and not _DOMAIN.fullmatch(domain):
             raise ValueError("a host name in lower case, `data.example.com`, without scheme or path")
         return domain
+
+    @model_validator(mode="after")
+    def _engine_for_containers(self) -> Fork:
+        if "docker" in self.runs.elsewhere and self.docker_host.engine_socket is None:
+            raise ValueError("`runs.elsewhere` names docker, so `docker_host.engine_socket` has to say which engine")
+        return self
 
     @property
     def is_placeholder(self) -> bool:
@@ -175,10 +219,12 @@ def _problem(place: tuple[int | str, ...], kind: str, message: str) -> Problem:
     if kind != "extra_forbidden":
         return Problem(f"{FILE}: {path}", message.removeprefix("Value error, "), "Correct it.")
     model: type[BaseModel] = Fork
-    if len(place) > 3:
+    if place[:2] == ("runs", "kubernetes") and len(place) > 2:
+        model = KubernetesRules
+    elif len(place) > 3:
         model = Rule
     elif len(place) > 1:
-        sections: dict[str, type[BaseModel]] = {"plans": Plans, "docker_host": DockerHostRules}
+        sections: dict[str, type[BaseModel]] = {"plans": Plans, "docker_host": DockerHostRules, "runs": RunRules}
         model = sections.get(str(place[0]), LoginRules)
     known = list(model.model_fields)
     near = difflib.get_close_matches(str(place[-1]), known, 1)

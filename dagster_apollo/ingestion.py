@@ -6,6 +6,7 @@ what else dlt would look for, a `.dlt` folder or variables of its own, has no pa
 No `from __future__ import annotations` here: Dagster reads the annotations of an op as objects.
 """
 
+import fcntl
 import importlib.util
 import re
 import time
@@ -104,9 +105,13 @@ class Ingestion:
         """
         # Also with its telemetry off, dlt would keep a number of this machine in the home folder, for its reports.
         trace.TRACKING_MODULES = []
-        return dlt.pipeline(
-            name, destination=self.destination, dataset_name=dataset, pipelines_dir=str(self.pipelines_dir)
-        )
+        self.pipelines_dir.mkdir(parents=True, exist_ok=True)
+        with (self.pipelines_dir / f"{name}.lock").open("w") as handle:
+            # dlt wipes a folder without a state: that of another location of the tenant, which is just making it.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            return dlt.pipeline(
+                name, destination=self.destination, dataset_name=dataset, pipelines_dir=str(self.pipelines_dir)
+            )
 
     def translator(self, group: str, freshness_policy: dg.FreshnessPolicy | None = None) -> TenantDltTranslator:
         """For `@dlt_assets`: names, group and freshness of what is loaded."""

@@ -27,6 +27,7 @@ from dagster_apollo.access.identity.passwords import hash_password
 from dagster_apollo.errors import Problem, ProblemsError
 from dagster_apollo.fork import Fork, ForkError, Rule, parse_fork
 from dagster_apollo.projections.reference import generated_files
+from dagster_apollo.topology import CODE_TOKEN
 
 ENV_FILE = ".env"
 _ENV_HEAD = "# What the containers of this host are started with. Made by `apollo init`; keep it out of Git.\n"
@@ -143,7 +144,11 @@ def prepare_docker_host(root: Path, access_path: Path, *, administrator: str | N
         login = Login(administrator, secrets.token_urlsafe(15))
         entry = access_file.UserEntry(role="administrator", password_hash=hash_password(login.password))
         access_source.change(access_path, lambda content: content.with_user(administrator, entry))
-    wanted = {"POSTGRES_PASSWORD": secrets.token_hex(24), "APOLLO_SESSION_SECRET": secrets.token_hex(32)}
+    wanted = {
+        "POSTGRES_PASSWORD": secrets.token_hex(24),
+        "APOLLO_SESSION_SECRET": secrets.token_hex(32),
+        CODE_TOKEN: secrets.token_hex(32),
+    }
     content = access_source.read(access_path)
     derived = {"APOLLO_ACCESS": access_file.wrapped(content)} if content.users or content.tokens else {}
     return _complete(root / ENV_FILE, wanted, derived), login

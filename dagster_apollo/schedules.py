@@ -22,7 +22,7 @@ def retry_tags(tenant: Tenant) -> Mapping[str, str]:
     """
     retries = tenant.config.retries
     if not retries.count:
-        return {}
+        return {"dagster/max_retries": "0"}  # said, since the instance's own default is another
     return {
         "dagster/max_retries": str(retries.count),
         "dagster/retry_strategy": "FROM_ASSET_FAILURE",

@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from dagster_apollo.errors import Problem, SettingsError
+from dagster_apollo.run_places import RUN_PLACES
 
 Kind = Literal["text", "integer", "boolean", "choice", "path", "postgres_url"]
 Process = Literal["webserver", "daemon", "code", "cli"]
@@ -108,6 +109,14 @@ SETTINGS: tuple[Setting, ...] = (
         _DBT,
         "dbt",
         choices=("process", "docker"),
+    ),
+    Setting(
+        "APOLLO_RUN_ON",
+        "choice",
+        "Overrides a tenant's `run_on`, where a platform lacks that place or another is wanted.",
+        _DBT,
+        "dbt",
+        choices=RUN_PLACES,
     ),
     Setting(
         "SNOWFLAKE_ACCOUNT",
@@ -326,6 +335,26 @@ SETTINGS: tuple[Setting, ...] = (
         per_tenant=False,
     ),
     Setting(
+        "APOLLO_CODE_TOKEN",
+        "text",
+        "What webserver and daemon show the code host, the same for the three, at least 32 characters.",
+        ("webserver", "daemon", "code"),
+        "Serving",
+        secret=True,
+        per_tenant=False,
+    ),
+    Setting(
+        "APOLLO_IDLE_SECONDS",
+        "integer",
+        "After how long unused a tenant's processes on the code host are let go; the next use starts them again.",
+        ("code",),
+        "Serving",
+        default=120,
+        per_tenant=False,
+        minimum=1,
+        maximum=86400,
+    ),
+    Setting(
         "APOLLO_BAKED_DIR",
         "path",
         "Where the image holds the manifests that were made when it was built.",
@@ -361,6 +390,27 @@ SETTINGS: tuple[Setting, ...] = (
         maximum=86400,
     ),
     Setting(
+        "APOLLO_MAX_RUNS",
+        "integer",
+        "How many runs there may be at once. 0: as many as the code host has memory for.",
+        ("code", "daemon"),
+        "Serving",
+        default=0,
+        per_tenant=False,
+        maximum=1000,
+    ),
+    Setting(
+        "APOLLO_RUN_MEMORY_MB",
+        "integer",
+        "What a run is given of the code host's memory, its dbt included.",
+        ("code", "daemon"),
+        "Serving",
+        default=500,
+        per_tenant=False,
+        minimum=50,
+        maximum=1_000_000,
+    ),
+    Setting(
         "APOLLO_WAIT_SECONDS",
         "integer",
         "How long a process waits at its start for the database and its schema.",
@@ -388,6 +438,17 @@ SETTINGS: tuple[Setting, ...] = (
         ("daemon",),
         "Serving",
         default=30,
+        per_tenant=False,
+        minimum=1,
+        maximum=3650,
+    ),
+    Setting(
+        "APOLLO_RECORD_DAYS",
+        "integer",
+        "How many days the records of finished runs are kept in Postgres; what is last of an asset or check, for ever.",
+        ("daemon",),
+        "Serving",
+        default=90,
         per_tenant=False,
         minimum=1,
         maximum=3650,
@@ -456,8 +517,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "RENDER_API_KEY",
         "text",
-        "Render's API key, for `apollo deploy` and `apollo secrets push`.",
-        ("cli",),
+        "Render's API key, for `apollo deploy` and `apollo secrets push`, and for runs as one-off jobs.",
+        ("daemon", "cli"),
         "Deploy",
         secret=True,
         per_tenant=False,
@@ -493,9 +554,18 @@ SETTINGS: tuple[Setting, ...] = (
         "RENDER_API_URL",
         "text",
         "Render's API.",
-        ("cli",),
+        ("daemon", "cli"),
         "Deploy",
         default="https://api.render.com/v1",
+        per_tenant=False,
+    ),
+    Setting(
+        "KUBECONFIG",
+        "path",
+        "How the daemon reaches the cluster of runs with `run_on: kubernetes`; a daemon in that cluster has none.",
+        ("daemon",),
+        "Runs elsewhere",
+        default="/etc/secrets/kubeconfig",
         per_tenant=False,
     ),
     Setting(

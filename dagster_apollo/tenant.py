@@ -20,6 +20,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dagster_apollo.errors import Problem, TenantError
+from dagster_apollo.plans import ServicePlan
+from dagster_apollo.run_places import RENDER_PLAN_IDS, RunPlace
 from dagster_apollo.settings import BY_NAME, LOOKS_SECRET, TARGETS, Value
 
 Target = Literal["local", "dev", "prod"]
@@ -84,7 +86,10 @@ def _is_day(text: str) -> bool:
 class Retries(_Strict):
     """How what ended badly is taken up again: what was built stays, the rest is built."""
 
-    count: Annotated[int, Field(ge=0, le=10)] = Field(2, description="How often a run, at the most.")
+    count: Annotated[int, Field(ge=0, le=10)] = Field(
+        2,
+        description="How often a run at the most. What it built before its process died, or a deploy, is no attempt.",
+    )
     after_failure: bool = Field(
         False, description="Also when a model or test failed, not only when the process died under the run."
     )
@@ -250,6 +255,17 @@ class TenantConfig(_Strict):
         "process", description="Where dbt runs. APOLLO_EXECUTION overrides it where a platform has no engine."
     )
     container: Container | None = Field(None, description="The container, with `execution: docker`.")
+    run_on: RunPlace = Field(
+        "host",
+        description="Where runs are executed in `dev` and `prod`: on the code host, or each in a job, container or pod "
+        "of its own. APOLLO_RUN_ON overrides it.",
+    )
+    run_plan: ServicePlan = Field("1c-2g", description="How much a run has there, in Render's names of plans.")
+    python: str | None = Field(
+        None,
+        description="A Python of its own, such as `/opt/old/bin/python`: with another dbt, adapter or packages, and "
+        "this package. Such a tenant has a server that is always there.",
+    )
     project: str | None = Field(None, description="The dbt project's folder, where there is more than one.")
     target_names: dict[Target, str] = Field(
         {}, description="The project's own names for our targets, where it accepts no others: `{local: qa}`."
@@ -276,6 +292,13 @@ class TenantConfig(_Strict):
     partitions: Partitions | None = Field(None, description="Daily partitions; `null` for none.")
     retries: Retries = Retries()
     notifications: list[Notification] = Field([], description="Who is told of failures.")
+
+    @field_validator("python")
+    @classmethod
+    def _python_of_its_own(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("/"):
+            raise ValueError(f"{value!r} is no absolute path: a tenant is served from another folder than its own")
+        return value
 
     @field_validator("target_names")
     @classmethod
@@ -323,12 +346,39 @@ class TenantConfig(_Strict):
             raise ValueError("`execution: docker` needs `container: {image: …}`: which image dbt runs in")
         return self
 
+    @model_validator(mode="after")
+    def _what_can_go_elsewhere(self) -> TenantConfig:
+        if reason := why_not_elsewhere(self, self.run_on, self.execution):
+            raise ValueError(reason)
+        return self
+
     @field_validator("owner")
     @classmethod
     def _owner_form(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(OWNER, value):
             raise ValueError(f"{value!r} is neither an e-mail address nor `team:name`")
         return value
+
+
+def why_not_elsewhere(config: TenantConfig, run_on: RunPlace, execution: str) -> str | None:
+    """What keeps a tenant's runs from being executed in that place; None: nothing.
+
+    Args:
+        config: what `tenant.yaml` says.
+        run_on: the place.
+        execution: where dbt runs, overridden or not.
+    """
+    if run_on == "host":
+        return None
+    if config.warehouse == "duckdb":
+        return f"`run_on: {run_on}` and `warehouse: duckdb`: the database is a file on the code host"
+    if config.ingestion and config.ingestion.destination == "duckdb":
+        return f"`run_on: {run_on}` and `ingestion: {{destination: duckdb}}`: the database is a file on the code host"
+    if execution == "docker":
+        return f"`run_on: {run_on}` and `execution: docker`: nobody there may start containers"
+    if run_on == "render_job" and config.run_plan not in RENDER_PLAN_IDS:
+        return f"`run_plan: {config.run_plan}` is no size of a one-off job: {', '.join(RENDER_PLAN_IDS)} are"
+    return None
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from typing import Literal
 
 from dagster_apollo.fork import Fork
 from dagster_apollo.plans import PLANS, Plan
+from dagster_apollo.run_places import Elsewhere
 from dagster_apollo.settings import SETTINGS, Process, Setting
 
 Role = Literal["webserver", "daemon", "code"]
 Source = Literal[
-    "text", "default", "secret", "generated", "database_url", "address_of_code_host", "public_url", "access_file",
+    "text", "default", "secret", "generated", "database_url", "address_of_code_host", "of_code_host", "public_url",
+    "access_file",
 ]  # fmt: skip
 
 WEBSERVER_PORT, CODE_PORT, DATABASE_PORT = 3000, 4000, 5432
@@ -26,6 +28,8 @@ DATABASE_NAME = DATABASE_USER = "dagster"
 STATE_DIR = "/var/lib/apollo"
 # Where `docker`, the library too, looks for the engine when nothing else is said.
 ENGINE_SOCKET = "/var/run/docker.sock"
+# Where the daemon finds how to reach a cluster: on Render a secret file of this name, on a Docker host a file of it.
+KUBECONFIG = "/etc/secrets/kubeconfig"
 # The tag of what was deployed last: what Render pulls when nobody tells it a digest.
 IMAGE_TAG = "main"
 # `10001` is in no distribution's range of system users, so that a mounted folder cannot be somebody's by accident.
@@ -49,8 +53,8 @@ class Variable:
     Attributes:
         name: the setting's name.
         source: where its value is from: written here (`text`), written here unless a person says otherwise
-            (`default`), given by a person (`secret`), made by the platform (`generated`), or following from another
-            service.
+            (`default`), given by a person (`secret`), made by the platform (`generated`), the same as the code host's
+            (`of_code_host`), or following from another service.
         text: the value, where it is written here.
     """
 
@@ -190,12 +194,16 @@ def topology(fork: Fork) -> Topology:
         shutdown_seconds=DRAIN_SECONDS,
         depends_on=(database.name,),
     )
+    starts_containers = "docker" in fork.runs.elsewhere
     daemon = Service(
         name="dagster-daemon",
         role="daemon",
         command=("daemon",),
         port=None,
-        user=UNPRIVILEGED,
+        # Where it starts containers its entry point joins the group of the engine's socket, and then leaves root.
+        user="0:0" if starts_containers else UNPRIVILEGED,
+        capabilities=("SETGID", "SETUID") if starts_containers else (),
+        binds=_of_the_host(fork) or None,
         tmpfs=("/tmp", STATE_DIR),  # noqa: S108
         variables=_variables("daemon", fork),
         health=_alive("daemon"),
@@ -219,6 +227,14 @@ def topology(fork: Fork) -> Topology:
         depends_on=(database.name,),
     )
     return Topology(fork, database, code, daemon, webserver, _proxy(fork, webserver) if fork.domain else None)
+
+
+def _of_the_host(fork: Fork) -> dict[str, str]:
+    """What the daemon is given of a Docker host, to start runs elsewhere."""
+    socket, kubeconfig = fork.docker_host.engine_socket, fork.runs.kubernetes.kubeconfig
+    engine = {socket: ENGINE_SOCKET} if socket and "docker" in fork.runs.elsewhere else {}
+    cluster = {kubeconfig: KUBECONFIG} if kubeconfig and "kubernetes" in fork.runs.elsewhere else {}
+    return {**engine, **cluster}
 
 
 def tenants_group(fork: Fork) -> str:
@@ -276,7 +292,14 @@ _DECIDED: Mapping[str, Variable] = {
         Variable("DBT_TARGET", "default", "local"),
     )
 }
+# What the daemon is told where runs may be executed there, and else not.
+_OF_PLACES: Mapping[Elsewhere, Variable] = {
+    "render_job": Variable("RENDER_API_KEY", "secret"),
+    "kubernetes": Variable("KUBECONFIG", "text", KUBECONFIG),
+}
 _PORTS: Mapping[Process, int] = {"webserver": WEBSERVER_PORT, "code": CODE_PORT}
+# What three roles share and a platform makes for one of them.
+CODE_TOKEN = "APOLLO_CODE_TOKEN"  # noqa: S105  its name
 # Networks of a Docker engine, and nobody else's: behind the proxy the webserver is reached from the private one alone.
 _PRIVATE_NETWORKS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 # What a role reads and no service declares, and why not.
@@ -289,6 +312,8 @@ NOT_DECLARED: Mapping[str, str] = {
     "APOLLO_ACCESS_PATH": "no file is mounted: APOLLO_ACCESS holds the text",
     "APOLLO_IMAGE": "a platform that knows the digest adds it",
     "TENANTS": "a deployment serves every folder",
+    **{variable.name: f"where the fork has runs with {place} alone" for place, variable in _OF_PLACES.items()},
+    "RENDER_API_URL": "there is one Render",
 }
 
 
@@ -300,8 +325,12 @@ def _variables(process: Process, fork: Fork) -> tuple[Variable, ...]:
             found.append(Variable("PORT", "text", str(_PORTS[process])))
         elif setting.name == "APOLLO_TRUSTED_PROXIES":
             found.append(Variable(setting.name, "default", _PRIVATE_NETWORKS if fork.domain else ""))
+        elif setting.name == CODE_TOKEN:
+            found.append(Variable(CODE_TOKEN, "generated" if process == "code" else "of_code_host"))
         elif setting.name in _DECIDED:
             found.append(_DECIDED[setting.name])
         elif setting.name not in NOT_DECLARED and not setting.per_tenant:
             found.append(Variable(setting.name, "default", str(setting.default)))
+    if process == "daemon":
+        found += [variable for place, variable in _OF_PLACES.items() if place in fork.runs.elsewhere]
     return tuple(found)

@@ -23,10 +23,8 @@ from infra.configuration import ConfigurationError, parse
 from infra.docker_command import Docker
 from infra.docker_host import container_name, volume_name
 from infra.engine import PROGRAM, Engine, EngineError
-from infra.variables import ACCESS, OIDC, PASSWORD, SESSION_SECRET, environment, problems, used
+from infra.variables import ACCESS, MADE, OIDC, PASSWORD, environment, problems, used
 from infra.written import read_written
-
-_MADE = (PASSWORD, SESSION_SECRET)
 
 
 def up(
@@ -111,7 +109,7 @@ def _variables(services: Topology, engine: Engine, docker: Docker, given: Mappin
         what = "is there already, and its password is not known to this stack"
         remedy = f"Set {PASSWORD} in `.env` to it; or, to begin anew, `docker volume rm {_data_of(services)}`."
         raise ConfigurationError([Problem(f"volume {_data_of(services)}", what, remedy)])
-    made = {name: kept.get(name) or secrets.token_urlsafe(32) for name in _MADE if not given.get(name, "").strip()}
+    made = {name: kept.get(name) or secrets.token_urlsafe(32) for name in MADE if not given.get(name, "").strip()}
     variables = {**given, **made}
     if found := problems(services, variables):
         raise ConfigurationError(found)

@@ -11,11 +11,26 @@ from urllib.parse import quote
 
 from dagster_apollo.errors import Problem
 from dagster_apollo.settings import BY_NAME
-from dagster_apollo.topology import CODE_PORT, DATABASE_NAME, DATABASE_PORT, DATABASE_USER, Service, Topology, Variable
+from dagster_apollo.topology import (
+    CODE_PORT,
+    CODE_TOKEN,
+    DATABASE_NAME,
+    DATABASE_PORT,
+    DATABASE_USER,
+    Service,
+    Topology,
+    Variable,
+)
 
 PASSWORD, SESSION_SECRET, ACCESS = "POSTGRES_PASSWORD", "APOLLO_SESSION_SECRET", "APOLLO_ACCESS"
+# What a person may leave to `make up`, and what each is.
+MADE = {
+    PASSWORD: "the database's password",
+    SESSION_SECRET: "what signs sessions",
+    CODE_TOKEN: "what webserver and daemon show the code host",
+}
 OIDC = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET")
-# The session secret's least length, as the setting's own sentence says it.
+# The least length of the two that are no password, as the settings' own sentences say it.
 SHORTEST_SECRET = 32
 _FROM_A_PERSON = ("secret", "default", "generated", "access_file", "public_url")
 
@@ -42,13 +57,14 @@ def problems(services: Topology, written: Mapping[str, str]) -> list[Problem]:
     """What is missing for the services to start at all."""
     found = [
         Problem(name, "is not set", f"Set it in `.env`, or run `make up`, which makes one. It is {what}.")
-        for name, what in ((PASSWORD, "the database's password"), (SESSION_SECRET, "what signs sessions"))
+        for name, what in MADE.items()
         if not written.get(name, "").strip()
     ]
-    secret = written.get(SESSION_SECRET, "").strip()
-    if secret and len(secret) < SHORTEST_SECRET:
-        remedy = "Use `openssl rand -hex 32`."
-        found.append(Problem(SESSION_SECRET, f"has fewer than {SHORTEST_SECRET} characters", remedy))
+    for name in (SESSION_SECRET, CODE_TOKEN):
+        secret = written.get(name, "").strip()
+        if secret and len(secret) < SHORTEST_SECRET:
+            remedy = "Use `openssl rand -hex 32`."
+            found.append(Problem(name, f"has fewer than {SHORTEST_SECRET} characters", remedy))
     given = [name for name in OIDC if written.get(name, "").strip()]
     if given and len(given) < len(OIDC):
         missing = ", ".join(name for name in OIDC if name not in given)

@@ -3,7 +3,7 @@
 #
 # Where the platform says the user (compose, Pulumi) it is left as it is. Where it cannot (Render starts the image's
 # own, which is root), webserver, daemon and migrate become user 10001, and the code host keeps the right to become its
-# tenants' users, and no other. What a person runs by hand, such as `init` in a clone of theirs, keeps the user it has.
+# tenants' users, and no other. So does what executes one run elsewhere. What a person runs by hand, such as `init` in a clone of theirs, keeps the user it has.
 set -eu
 [ "${1:-}" != apollo ] || shift # a platform's own command may stand after the entry point or in place of it
 role=${1:-}
@@ -12,8 +12,13 @@ set -- /opt/venv/bin/apollo "$@"
 [ "$(id -u)" -eq 0 ] || exec setpriv --no-new-privs "$@"
 
 case $role in
-code) ;;
-webserver | daemon | migrate) exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs "$@" ;;
+code | run) ;;
+daemon)
+    groups=--clear-groups # or that of the engine's socket, where it was given one: it starts containers
+    [ ! -S /var/run/docker.sock ] || groups=--groups=$(stat -c %g /var/run/docker.sock)
+    exec setpriv --reuid 10001 --regid 10001 "$groups" --no-new-privs "$@"
+    ;;
+webserver | migrate) exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs "$@" ;;
 *) exec setpriv --no-new-privs "$@" ;;
 esac
 while read -r name value; do

@@ -14,7 +14,8 @@ from dagster_apollo.deploy import secrets as secret_variables
 from dagster_apollo.deploy.checks import examine
 from dagster_apollo.deploy.image import Image, parse_image, repository_of
 from dagster_apollo.deploy.release import Ending, Outcome, Release
-from dagster_apollo.deploy.render_api import RealClock, RenderApi
+from dagster_apollo.deploy.render_api import RenderApi
+from dagster_apollo.deploy.render_http import RealClock
 from dagster_apollo.deploy.rollout import Limits
 from dagster_apollo.deploy.smoke import StatusPage, watch
 from dagster_apollo.deploy.targets import connect, find_services, find_targets, roles_of, status_page

@@ -46,8 +46,8 @@ def prepare(
     force: Annotated[bool, typer.Option("--force", help="Also where nothing changed.")] = False,
 ) -> None:
     """Install packages and make manifests: `dbt deps && dbt parse`, where something changed."""
+    from dagster_apollo.code_host.crossings import record_crossings
     from dagster_apollo.dbt.preparation import prepare as prepare_tenant
-    from dagster_apollo.host.crossings import record_crossings
 
     environ, places = here()
     problems: list[Problem] = []
@@ -80,7 +80,7 @@ def dbt(context: typer.Context, tenant: Annotated[str, typer.Argument(help="The 
             out.print(line, markup=False)
         out.print(f"artifacts: {folder}", markup=False)
         raise typer.Exit(contained.returncode or 0)
-    process = workspace.native_dbt(words, folder, events=False)
+    process = workspace.dbt_program(words, folder, events=False)
     child = subprocess.Popen(process.argument_list(), env=dict(process.environment), cwd=process.folder)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())  # a terminal would tell dbt itself; a program does not
     while True:

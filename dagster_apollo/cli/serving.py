@@ -15,36 +15,45 @@ from dagster_apollo.cli.console import environ_here, here, out, repository_root
 
 app = typer.Typer()
 
-_WorkspaceOption = Annotated[
-    Path | None, typer.Option("--workspace", hidden=True, help="A workspace.yaml in place of APOLLO_CODE_HOST.")
-]
+_LocalOption = Annotated[bool, typer.Option("--local", hidden=True, help="As `apollo dev` starts it, on loopback.")]
 
 
 @app.command()
 def webserver(
     migrate: Annotated[bool, typer.Option("--migrate", help="Do first what `apollo migrate` does.")] = False,
-    workspace: _WorkspaceOption = None,
+    local: _LocalOption = False,
 ) -> None:
     """Serve Dagster's pages behind the login, with `/livez`, `/status` and `/metrics`."""
     from dagster_apollo.host.webserver import serve
 
-    serve(environ_here(), repository_root(), workspace=workspace, migrate=migrate)
+    serve(environ_here(), repository_root(), local=local, migrate=migrate)
 
 
 @app.command()
-def daemon(workspace: _WorkspaceOption = None) -> None:
+def daemon() -> None:
     """Launch what schedules, sensors and the queue want launched, and watch over runs."""
     from dagster_apollo.host.daemon import serve
 
-    serve(environ_here(), repository_root(), workspace=workspace)
+    serve(environ_here(), repository_root())
 
 
 @app.command()
-def code() -> None:
+def code(local: _LocalOption = False) -> None:
     """Serve every tenant, each from a process of its own that knows that tenant's secrets alone."""
-    from dagster_apollo.host.code_role import serve
+    from dagster_apollo.code_host.code_role import serve
 
-    serve(environ_here(), repository_root())
+    serve(environ_here(), repository_root(), own_state=not local)
+
+
+@app.command()
+def run(
+    location: Annotated[str, typer.Argument(help="The code location that the run is of.")],
+    run_id: Annotated[str, typer.Argument(help="The run.")],
+) -> None:
+    """Execute one run that was launched, in this container: what `run_on` starts elsewhere."""
+    from dagster_apollo.elsewhere.one_run import execute
+
+    raise typer.Exit(execute(environ_here(), repository_root(), location, run_id))
 
 
 @app.command()
@@ -63,11 +72,14 @@ def migrate() -> None:
 
 @app.command()
 def bake(folder: Annotated[Path, typer.Argument(help="Where the image keeps them.")]) -> None:
-    """Make every tenant's manifest for an image, with no credential; fail when one cannot be parsed."""
+    """Make every tenant's manifest and snapshot for an image, with no credential; fail when one cannot be parsed."""
+    from dagster_apollo.code_host.baking import bake_snapshots
     from dagster_apollo.dbt.baking import bake as bake_all
 
     environ, places = here()
     made = bake_all(environ, places, folder)
+    served = bake_snapshots(environ, places, folder)
+    out.print(f"snapshots made: {', '.join(served) or 'none'}", markup=False)
     out.print(f"manifests made: {', '.join(made) or 'none, all were current'}", markup=False)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from dagster_apollo import interruptions
 from dagster_apollo.dbt.dagster_dbt_internals import (
     ALL_OF_THE_PROJECT,
     DAGSTER_DBT_UNIQUE_ID_METADATA_KEY,
@@ -187,11 +188,19 @@ def invoke(
     problems = held_to_selection(manifest, selected, results, events.errors, process.returncode)
     problems += built_in_silence(manifest, results, events.reported)
     if problems:
+        if process.returncode is not None and process.returncode < 0:  # by a signal that was not ours
+            mark_killed(context)
         refused = None if results else connection_refused(workspace.profile, events.errors)
         # A dbt that died on the way has said of some nodes that they are built, and of none what the rest came to.
         in_vain = refused or (events.reported and not results)
         again = set() if in_vain else unfinished_nodes(manifest, selected, results)
         raise UnfinishedError([refused] if refused else problems, again)
+
+
+def mark_killed(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> None:
+    """Say of the run that what then fails is no fault of its own: what is left of it is taken up by another."""
+    if added := interruptions.marks("killed", context.run.run_id, context.run.tags):
+        context.instance.add_run_tags(context.run.run_id, added)
 
 
 def require_services(workspace: Workspace) -> None:
@@ -211,6 +220,8 @@ def read_events(
         with closing(process.lines()) as lines:
             yield from events.read(lines, context)
     except ContainerError as error:
+        if error.kind in ("killed", "out_of_memory"):
+            mark_killed(context)
         raise failure(error.problems) from None
     for note in process.notes:
         context.log.warning(note)

@@ -22,7 +22,7 @@ from dagster_apollo.dbt.in_container import TARGET_PATH, dbt_task
 from dagster_apollo.dbt.stream import DagsterDbtEvent, DbtEvents
 from dagster_apollo.errors import ContainerError
 from dagster_apollo.execution.command import ContainerCommand
-from dagster_apollo.execution.container import ContainerPlace
+from dagster_apollo.execution.container import ContainerPlace, engine_variables
 from dagster_apollo.execution.docker_runner import DockerRunner
 
 _EVENTS = {
@@ -111,8 +111,9 @@ class DbtDockerResource(dg.ConfigurableResource, dg.Resolvable):  # type: ignore
             target_path=folder,
             made_of=None,
         )
-        engine = {name: value for name, value in environ.items() if name.startswith("DOCKER_")}
-        return ContainerCommand(DockerRunner(self._place(project), engine), task, {TARGET_PATH: folder})
+        return ContainerCommand(
+            DockerRunner(self._place(project), engine_variables(environ)), task, {TARGET_PATH: folder}
+        )
 
     def _place(self, project: DbtProject) -> ContainerPlace:
         return ContainerPlace(

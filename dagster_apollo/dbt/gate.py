@@ -17,7 +17,7 @@ from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.relations import schema_problems
 from dagster_apollo.dbt.workspace import Places, open_workspace
 from dagster_apollo.errors import Problem, ProblemsError
-from dagster_apollo.settings import BY_NAME, LOOKS_SECRET
+from dagster_apollo.settings import LOOKS_SECRET
 
 # `dev` differs from `prod` by where it connects to, which a parse does not.
 TARGETS = ("local", "prod")
@@ -45,9 +45,7 @@ def pass_gate(environ: Mapping[str, str], places: Places, names: Sequence[str]) 
 def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of a machine that was told nothing about any warehouse."""
     return {
-        name: value
-        for name, value in environment.for_nobody(environ).items()
-        if name not in BY_NAME and not LOOKS_SECRET.search(name.upper())
+        name: value for name, value in environment.for_nobody(environ).items() if not LOOKS_SECRET.search(name.upper())
     }
 
 

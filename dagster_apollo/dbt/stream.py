@@ -22,6 +22,8 @@ from dagster_apollo.dbt.dagster_dbt_internals import DbtCoreCliEventMessage
 from dagster_apollo.dbt.manifest import slim_id
 
 _ROW_COUNT = re.compile(r"row_count: ([0-9]{1,18})")
+# What is read of all that dbt says for debugging: how a node's result came to be, and what its own hook logged.
+DEBUG_EVENTS = frozenset({"NodeFinished", "JinjaLogDebug"})
 # A compiled model of more characters than this is cut: the event log keeps every one of them for every run.
 COMPILED_SQL_CHARACTERS = 8000
 

@@ -19,13 +19,17 @@ from dagster_apollo.errors import Problem, SettingsError, TenantError
 from dagster_apollo.execution.command import Command, ContainerCommand
 from dagster_apollo.execution.container import ContainerPlace, ContainerRunner, ContainerTask
 from dagster_apollo.execution.image_files import digest_of_files
-from dagster_apollo.execution.place import container_place, runner_in
+from dagster_apollo.execution.place import container_place, execution_of, runner_in
 from dagster_apollo.execution.process import NativeCommand
+from dagster_apollo.execution.starter import dbt_forks
 from dagster_apollo.settings import Values, colliding_prefixes, read
 from dagster_apollo.tenant import Tenant, load_tenant, tenant_names
 from dagster_apollo.warehouse.duckdb import EXTENSIONS_VARIABLE, duckdb_file, extension_folder, link_extensions
 from dagster_apollo.warehouse.profiles import Profile, build_profile, write_profile
 from dagster_apollo.warehouse.services import settings_of
+
+# dbt's own: what it has parsed, which it takes up when little has changed.
+PARTIAL_PARSE = "partial_parse.msgpack"
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,13 @@ class Workspace:
             events: as JSON lines of every level, for a program; else as text, for a person.
             run_id: the Dagster run that it belongs to, which its container is labelled with.
         """
+        if self.containers is None and (forks := dbt_forks()):
+            if not forks.has_parsed(words, self.tenant.project_dir):
+                self._bring_partial_parse(target_path)
+            return forks.command(words, self.environment(target_path, events=events), self.tenant.project_dir)
+        self._bring_partial_parse(target_path)
         if self.containers is None:
-            return self.native_dbt(words, target_path, events=events)
+            return self.dbt_program(words, target_path, events=events)
         task = dbt_task(
             words,
             self.environment(target_path, events=events),
@@ -123,8 +132,15 @@ class Workspace:
         if self.profile.missing:
             raise SettingsError(self.profile.missing, f"{self.tenant.name} cannot be built")
 
-    def native_dbt(self, words: Sequence[str], target_path: Path, *, events: bool = True) -> NativeCommand:
+    def native_dbt(self, words: Sequence[str], target_path: Path, *, events: bool = True) -> Command:
         """The same as a process of this machine whatever the tenant says: `deps` and `parse`, which build nothing."""
+        forks = dbt_forks()
+        if forks and not forks.has_parsed(words, self.tenant.project_dir):
+            return forks.command(words, self.environment(target_path, events=events), self.tenant.project_dir)
+        return self.dbt_program(words, target_path, events=events)
+
+    def dbt_program(self, words: Sequence[str], target_path: Path, *, events: bool = True) -> NativeCommand:
+        """The same as a program of this machine in any case."""
         return NativeCommand(("dbt", *words), self.environment(target_path, events=events), self.tenant.project_dir)
 
     def command(
@@ -172,16 +188,19 @@ class Workspace:
 
     @contextmanager
     def run_folder(self, label: str) -> Iterator[Path]:
-        """A folder for one invocation's artifacts, with the partial parse in it; removed whatever happens."""
+        """A folder for one invocation's artifacts; removed whatever happens."""
         folder = self.runs_dir / f"{label}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
         try:
-            parsed = self.prepared_dir / "partial_parse.msgpack"
-            if parsed.exists():
-                shutil.copy(parsed, folder)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _bring_partial_parse(self, target_path: Path) -> None:
+        """For a dbt that parses the project: a copy, since it writes to it."""
+        parsed = self.prepared_dir / PARTIAL_PARSE
+        if parsed.exists() and target_path.is_relative_to(self.runs_dir):
+            shutil.copy(parsed, target_path)
 
 
 def read_tenant(environ: Mapping[str, str], places: Places, name: str) -> tuple[Tenant, Values]:
@@ -230,7 +249,7 @@ def open_workspace(environ: Mapping[str, str], places: Places, name: str, *, par
         needed = settings_of(tenant.config.services)
         for_dbt = environment.for_container(for_dbt, own, name, tenant.config.environment)
         for_commands = environment.for_container(for_commands, own, name, tenant.config.environment, needed)
-    if tenant.config.container and (values.text("APOLLO_EXECUTION") or tenant.config.execution) == "docker":
+    if tenant.config.container and execution_of(tenant, values) == "docker":
         # dbt parses natively what a container builds, and starts anew there when it is told otherwise.
         for_dbt = {**tenant.config.container.environment, **for_dbt}
     return Workspace(

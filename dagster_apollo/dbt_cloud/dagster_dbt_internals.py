@@ -4,7 +4,7 @@
 * `DbtCloudWorkspaceClient`: the endpoints. Its `_make_request` is replaced (`client.py`): it gives up every answer for
   a sentence without a reason, and asks a second time for what may have been done.
 * `DbtCloudJobRunResults`: turns `run_results.json` into Dagster events.
-* `get_dagster_adhoc_job_name`, `DAGSTER_ADHOC_PREFIX`: the name of the job that Dagster's runs are runs of.
+* `DAGSTER_ADHOC_PREFIX`: how the name begins of the job that Dagster's runs are runs of.
 * `DefinitionsLoadContext`: whether definitions are made, or made again for a run, which must not ask dbt Cloud.
 
 `tests/contracts/test_dbt_cloud_internals.py` names what an upgrade moves.
@@ -23,7 +23,6 @@ from dagster_dbt.cloud_v2.resources import (
     DAGSTER_ADHOC_PREFIX,
     DbtCloudCredentials,
     DbtCloudWorkspace,
-    get_dagster_adhoc_job_name,
 )
 from dagster_dbt.cloud_v2.run_handler import DbtCloudJobRunResults
 from dagster_dbt.cloud_v2.types import DbtCloudJobRunStatusType
@@ -45,5 +44,4 @@ __all__ = [
     "DbtCloudWorkspace",
     "DbtCloudWorkspaceClient",
     "definitions_are_made_again",
-    "get_dagster_adhoc_job_name",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from dagster_apollo.errors import Problem
+from dagster_apollo.execution.place import execution_of
 from dagster_apollo.fork import FILE, Fork
 from dagster_apollo.settings import Values, prefix
 from dagster_apollo.tenant import TENANT_FILE, Tenant
@@ -22,7 +24,8 @@ def platform_problems(tenant: Tenant, values: Values, fork: Fork, platform: Plat
         platform: Render, or a Docker host.
     """
     problems = _forgotten(tenant) if platform == "render" else []
-    return problems + _no_engine(tenant, values, fork, platform)
+    problems += _no_engine(tenant, values, fork, platform)
+    return problems + _of_its_runs(tenant, values, fork, platform)
 
 
 def _forgotten(tenant: Tenant) -> list[Problem]:
@@ -41,7 +44,7 @@ def _forgotten(tenant: Tenant) -> list[Problem]:
 
 
 def _no_engine(tenant: Tenant, values: Values, fork: Fork, platform: Platform) -> list[Problem]:
-    if (values.text("APOLLO_EXECUTION") or tenant.config.execution) == "process":
+    if execution_of(tenant, values) == "process":
         return []
     where = f"tenants/{tenant.name}/{TENANT_FILE}: execution"
     natively = f"set {prefix(tenant.name)}APOLLO_EXECUTION=process to run natively there"
@@ -53,3 +56,24 @@ def _no_engine(tenant: Tenant, values: Values, fork: Fork, platform: Platform) -
         remedy = f"Say `engine_socket` there, under `[docker_host]`; or {natively}."
         return [Problem(where, what, remedy)]
     return []
+
+
+def _of_its_runs(tenant: Tenant, values: Values, fork: Fork, platform: Platform) -> list[Problem]:
+    place = values.text("APOLLO_RUN_ON") or tenant.config.run_on
+    if place == "host" or values.target == "local":
+        return []
+    where = f"tenants/{tenant.name}/{TENANT_FILE}: run_on"
+    here = f"set {prefix(tenant.name)}APOLLO_RUN_ON=host to keep its runs on the code host"
+    if (platform, place) in _NOT_THERE:
+        what = f"is `{place}`, and {_NOT_THERE[platform, place]}"
+        return [Problem(where, what, f"{here[0].upper()}{here[1:]}.")]
+    if place not in fork.runs.elsewhere:
+        what = f"is `{place}`, and {FILE} does not give the daemon what it takes to start runs there"
+        return [Problem(where, what, f'Say `elsewhere = ["{place}"]` there, under `[runs]`; or {here}.')]
+    return []
+
+
+_NOT_THERE: Mapping[tuple[str, str], str] = {
+    ("render", "docker"): "Render gives no service a container engine",
+    ("docker", "render_job"): "Render's jobs do not reach a Docker host's database",
+}

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from dagster_apollo.deploy.image import Image
-from dagster_apollo.deploy.render_api import Clock, RealClock, RenderApi
+from dagster_apollo.deploy.render_api import RenderApi
+from dagster_apollo.deploy.render_http import Clock, RealClock
 from dagster_apollo.deploy.rollout import End, Kind, Limits, Rollout
 from dagster_apollo.deploy.smoke import Health, StatusPage, look_when_settled, watch
 from dagster_apollo.deploy.targets import Target

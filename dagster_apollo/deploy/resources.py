@@ -57,6 +57,19 @@ class Deploy(_Resource):
         return self.status in ENDED
 
 
+class Job(_Resource):
+    """A one-off job: a command in a container of a service's image, with that service's variables.
+
+    Attributes:
+        status: `pending`, `running`, `succeeded`, `failed` or `canceled`; older answers leave it out while it waits.
+    """
+
+    id: str
+    start_command: str = ""
+    status: str = "pending"
+    created_at: datetime | None = None
+
+
 class ImageDetails(_Resource):
     """How an image's containers are started."""
 

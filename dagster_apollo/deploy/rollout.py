@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from dagster_apollo.deploy.image import Image
-from dagster_apollo.deploy.render_api import Clock, RenderApi
+from dagster_apollo.deploy.render_api import RenderApi
+from dagster_apollo.deploy.render_http import Clock
 from dagster_apollo.deploy.resources import FAILED, Deploy
 from dagster_apollo.deploy.targets import Target
 from dagster_apollo.errors import RenderError

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from dagster_apollo.deploy.render_api import Clock
+from dagster_apollo.deploy.render_http import Clock
 from dagster_apollo.errors import DeployError, Problem
 
 # Without these nothing runs: red before is no excuse for them.

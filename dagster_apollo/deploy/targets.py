@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from dagster_apollo.deploy.render_api import Clock, Hook, RenderApi
+from dagster_apollo.deploy.render_api import Hook, RenderApi
+from dagster_apollo.deploy.render_http import Clock
 from dagster_apollo.deploy.resources import Service
 from dagster_apollo.deploy.smoke import StatusPage
 from dagster_apollo.errors import DeployError, Problem, SettingsError

@@ -19,6 +19,14 @@ INSIDE = "/apollo"
 Pull = Literal["NEVER", "IF_NOT_PRESENT", "ALWAYS"]
 
 
+def engine_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Those variables that say which engine there is, and how it is reached.
+
+    https://docs.docker.com/reference/cli/docker/#environment-variables
+    """
+    return {name: value for name, value in environ.items() if name.startswith("DOCKER_")}
+
+
 @dataclass(frozen=True)
 class ContainerPlace:
     """Where a tenant's commands run. Never taken from the tenant's own process.

@@ -11,9 +11,14 @@ from pathlib import Path
 
 from dagster_apollo.errors import Problem, TenantError
 from dagster_apollo.execution.brokered import BROKER_VARIABLE, BrokeredRunner
-from dagster_apollo.execution.container import ContainerPlace, ContainerRunner
+from dagster_apollo.execution.container import ContainerPlace, ContainerRunner, engine_variables
 from dagster_apollo.settings import Values, prefix
 from dagster_apollo.tenant import TENANT_FILE, Tenant
+
+
+def execution_of(tenant: Tenant, values: Values) -> str:
+    """Where a tenant's commands run, `process` or `docker`: as APOLLO_EXECUTION says, else `tenant.yaml`."""
+    return values.text("APOLLO_EXECUTION") or tenant.config.execution
 
 
 def container_place(
@@ -35,7 +40,7 @@ def container_place(
     Raises:
         TenantError: a container is asked for, and `tenant.yaml` does not say which.
     """
-    if (values.text("APOLLO_EXECUTION") or tenant.config.execution) == "process":
+    if execution_of(tenant, values) == "process":
         return None
     container = tenant.config.container
     if container is None:
@@ -72,4 +77,4 @@ def runner_in(place: ContainerPlace, environ: Mapping[str, str]) -> ContainerRun
     # Here, since the code host's first process knows places, and has no use for an engine's library.
     from dagster_apollo.execution.docker_runner import DockerRunner
 
-    return DockerRunner(place, {name: value for name, value in environ.items() if name.startswith("DOCKER_")})
+    return DockerRunner(place, engine_variables(environ))

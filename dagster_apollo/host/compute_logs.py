@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import sys
 import tempfile
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from dagster import DagsterInstance
 from dagster_apollo.host.compute_log_table import CHUNKS
 from dagster_apollo.host.dagster_internals import (
     IO_TYPE_EXTENSION,
+    CapturedLogContext,
     CapturedLogSubscription,
     CloudStorageComputeLogManager,
     ComputeIOType,
@@ -30,16 +33,36 @@ from dagster_apollo.host.dagster_internals import (
     ConfigurableClassData,
     LocalComputeLogManager,
     PollingComputeLogSubscriptionManager,
+    redirect_to_file,
 )
-from dagster_apollo.host.instance import database_url
-from dagster_apollo.silent_database import with_limits
+from dagster_apollo.runs.patience import PATIENCE_SECONDS, Patience
+from dagster_apollo.runs.place import database_url
+from dagster_apollo.runs.pools import pool_of
 
 UPLOAD_SECONDS = 3
 CHUNK_BYTES = 1 << 20
 # What one stream may take: a loop that prints would fill the database.
 LARGEST_STREAM_BYTES = 50 << 20
-_RETRY_SECONDS = (0.0, 2.0, 5.0)
+_PATIENCE_SECONDS = PATIENCE_SECONDS
 _log = logging.getLogger("dagster_apollo.compute_logs")
+
+
+class FileComputeLogs(LocalComputeLogManager):
+    """Dagster's own files, captured without a `tail` and a Python process for each stream of each step.
+
+    Those repeat in the process's log what a step prints. It is read where the run is: in the run.
+    """
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext, None, None]:
+        """Have what this process and its children print go to the key's files, until the block ends."""
+        with ExitStack() as stack:
+            for kind, stream in ((ComputeIOType.STDOUT, sys.stdout), (ComputeIOType.STDERR, sys.stderr)):
+                file = Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(redirect_to_file(stream, str(file)))
+            yield CapturedLogContext(log_key)
+        Path(self.complete_artifact_path(log_key)).touch()
 
 
 class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], ConfigurableClass):
@@ -52,8 +75,8 @@ class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], 
     """
 
     def __init__(self, url: str, folder: Path, inst_data: ConfigurableClassData | None = None) -> None:
-        self._engine = _engine(url)
-        self._local = LocalComputeLogManager(str(folder))
+        self._pool = pool_of(url)
+        self._local = FileComputeLogs(str(folder))
         self._subscriptions = PollingComputeLogSubscriptionManager(self)
         self._uploading = threading.Lock()
         self._inst_data = inst_data
@@ -82,31 +105,40 @@ class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], 
     def upload_interval(self) -> int | None:
         return UPLOAD_SECONDS
 
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext, None, None]:
+        """Have what this process and its children print go to the database; no file of it is left, and no folder."""
+        with super().capture_logs(log_key) as context:
+            yield context
+        file = Path(self._local.get_captured_local_path(log_key, IO_TYPE_EXTENSION[ComputeIOType.STDERR]))
+        for folder in list(file.parents)[: len(log_key) - 1]:
+            with suppress(OSError):  # another step of the run is at work
+                folder.rmdir()
+
     def cloud_storage_has_logs(self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool = False) -> bool:
         """Whether all of a stream is in the database; with `partial`, whether anything of it is."""
         chosen = sqlalchemy.select(CHUNKS.c.position).where(*_of(log_key, io_type))
         if not partial:
             chosen = chosen.where(CHUNKS.c.complete)
-        with self._engine.connect() as connection:
+        with self._pool.engine.connect() as connection:
             return connection.execute(chosen.limit(1)).first() is not None
 
     def upload_to_cloud_storage(self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool = False) -> None:
         """Add what the stream's file holds beyond what the database does; not `partial`: and say that it is all.
 
-        A database that is away costs the output, never the run.
+        A database that is away is waited for at the end, as the run's events do; one that stays away costs the output,
+        never the run.
         """
-        for wait in (0.0,) if partial else _RETRY_SECONDS:
-            time.sleep(wait)
-            try:
-                with self._uploading:  # the thread that uploads what is new may still be at it when the end comes
-                    self._upload(log_key, io_type, whole=not partial)
-                return
-            except sqlalchemy.exc.SQLAlchemyError as error:
-                _log.warning("compute logs of %s cannot be stored: %s", "/".join(log_key), type(error).__name__)
+        patience = Patience(0.0 if partial else _PATIENCE_SECONDS)
+        try:
+            with self._uploading:  # the thread that uploads what is new may still be at it when the end comes
+                patience.call(lambda: self._upload(log_key, io_type, whole=not partial))
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            _log.warning("compute logs of %s cannot be stored: %s", "/".join(log_key), type(error).__name__)
 
     def _upload(self, log_key: Sequence[str], io_type: ComputeIOType, *, whole: bool) -> None:
         file = Path(self._local.get_captured_local_path(log_key, IO_TYPE_EXTENSION[io_type]))
-        with self._engine.connect() as connection:
+        with self._pool.engine.connect() as connection:
             position, complete = _end_of(connection, log_key, io_type)
             if complete:
                 return
@@ -126,7 +158,7 @@ class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], 
         file = Path(self._local.get_captured_local_path(log_key, IO_TYPE_EXTENSION[io_type], partial=partial))
         file.parent.mkdir(parents=True, exist_ok=True)
         whole = file.with_name(f"{file.name}.{os.getpid()}.download")
-        with self._engine.connect() as connection, whole.open("wb") as out:
+        with self._pool.engine.connect() as connection, whole.open("wb") as out:
             position = 0
             while content := _read(connection, log_key, io_type, position, CHUNK_BYTES):
                 out.write(content)
@@ -141,12 +173,16 @@ class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], 
         if file.exists() and not self._local.is_capture_complete(log_key):
             content: bytes | None = self._local.read_path(str(file), offset, max_bytes)[0]
         else:
-            with self._engine.connect() as connection:
+            with self._pool.engine.connect() as connection:
                 content = _read(connection, log_key, io_type, offset, max_bytes)
         return content, offset + len(content or b"")
 
     def is_capture_complete(self, log_key: Sequence[str]) -> bool:
-        return self._local.is_capture_complete(log_key) or self.cloud_storage_has_logs(log_key, ComputeIOType.STDERR)
+        if self._local.is_capture_complete(log_key):
+            return True
+        file = Path(self._local.get_captured_local_path(log_key, IO_TYPE_EXTENSION[ComputeIOType.STDERR]))
+        # Who captures it knows without the database, whose absence would end the thread that uploads.
+        return not file.exists() and self.cloud_storage_has_logs(log_key, ComputeIOType.STDERR)
 
     def get_log_keys_for_log_key_prefix(
         self, log_key_prefix: Sequence[str], io_type: ComputeIOType
@@ -156,7 +192,7 @@ class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], 
         chosen = sqlalchemy.select(CHUNKS.c.log_key).distinct()
         chosen = chosen.where(CHUNKS.c.stream == IO_TYPE_EXTENSION[io_type])
         chosen = chosen.where(sqlalchemy.func.starts_with(CHUNKS.c.log_key, beginning))
-        with self._engine.connect() as connection:
+        with self._pool.engine.connect() as connection:
             names = [str(key).removeprefix(beginning) for (key,) in connection.execute(chosen)]
         return [[*log_key_prefix, name] for name in names if "/" not in name]
 
@@ -165,7 +201,7 @@ class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], 
         self._local.delete_logs(log_key=log_key, prefix=prefix)
         key = "/".join(log_key or prefix or ())
         chosen = CHUNKS.c.log_key == key if log_key else sqlalchemy.func.starts_with(CHUNKS.c.log_key, f"{key}/")
-        with self._engine.connect() as connection:
+        with self._pool.engine.connect() as connection:
             connection.execute(CHUNKS.delete().where(chosen))
 
     def download_url_for_type(self, log_key: Sequence[str], io_type: ComputeIOType) -> str | None:
@@ -185,7 +221,6 @@ class PostgresComputeLogManager(CloudStorageComputeLogManager[DagsterInstance], 
     def dispose(self) -> None:
         self._subscriptions.dispose()
         super().dispose()
-        self._engine.dispose()
 
 
 class InstanceComputeLogs(ComputeLogManager[DagsterInstance], ConfigurableClass):
@@ -202,19 +237,19 @@ class InstanceComputeLogs(ComputeLogManager[DagsterInstance], ConfigurableClass)
         if database_url(os.environ):
             return PostgresComputeLogManager.from_config_value(inst_data, config_value)
         home = Path(os.environ.get("DAGSTER_HOME") or tempfile.gettempdir())
-        return LocalComputeLogManager(str(home / "storage"), inst_data=inst_data)
+        return FileComputeLogs(str(home / "storage"), inst_data=inst_data)
 
 
 def remove_old_logs(url: str, days: int) -> int:
     """Remove what was written longer ago than that; how many chunks it was."""
-    engine = _engine(url)
     age = sqlalchemy.func.now() - sqlalchemy.func.make_interval(0, 0, 0, days)
-    with engine.connect() as connection:
+    with pool_of(url).engine.connect() as connection:
         return int(connection.execute(CHUNKS.delete().where(CHUNKS.c.written_at < age)).rowcount)
 
 
-def _engine(url: str) -> sqlalchemy.Engine:
-    return sqlalchemy.create_engine(with_limits(url), poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+def remove_captured(run_id: str) -> None:
+    """Remove what was captured of a run of this process's user that was killed."""
+    shutil.rmtree(_folder() / run_id, ignore_errors=True)
 
 
 def _folder() -> Path:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from dagster_apollo.dbt.workspace import Places, Workspace, read_tenant, tenant_place
 from dagster_apollo.errors import ContainerError, Problem, ProblemsError
+from dagster_apollo.execution.container import engine_variables
 from dagster_apollo.execution.image_files import digest_of_files
 from dagster_apollo.execution.images import DOCKERFILE
 from dagster_apollo.execution.obstacle import obstacle
@@ -55,14 +56,14 @@ class ContainerImages:
 
 def container_problems(environ: Mapping[str, str], places: Places) -> list[Problem]:
     """For each tenant that runs in containers, what would keep them from starting on this machine."""
-    problems = []
+    problems, engine = [], engine_variables(environ)
     for name in tenant_names(places.tenants_dir):
         try:
             tenant, values = read_tenant(environ, places, name)
             place = tenant_place(tenant, values, places)
         except ProblemsError:
             continue  # the tenants' check says so
-        if place is None or (found := obstacle(place, _of_docker(environ), digest_of_files(tenant.folder))) is None:
+        if place is None or (found := obstacle(place, engine, digest_of_files(tenant.folder))) is None:
             continue
         for problem in found.problems:
             what = f"runs in containers, and none starts here: {problem.where}: {problem.what}"
@@ -82,13 +83,12 @@ def begin_images(
         workspaces: the tenants; those that do not build in `local` are left to their people.
         say: prints one line.
     """
-    images = ContainerImages()
+    images, engine = ContainerImages(), engine_variables(environ)
     for workspace in workspaces:
         tenant = workspace.tenant
         place = tenant_place(tenant, workspace.values, places) if workspace.values.target == "local" else None
         if place is None:
             continue
-        engine = _of_docker(environ)
         found = obstacle(place, engine, digest_of_files(tenant.folder))
         if found is None:
             continue
@@ -105,10 +105,6 @@ def begin_images(
         images.builds[tenant.name] = process
         say(f"{tenant.name}: building {place.image}, which takes a minute or two the first time{_told(found)}")
     return images
-
-
-def _of_docker(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name.startswith("DOCKER_")}
 
 
 def _told(error: ContainerError) -> str:

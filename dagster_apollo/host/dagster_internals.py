@@ -8,15 +8,23 @@ from threading import Thread
 
 from alembic.script import ScriptDirectory
 from dagster._core.definitions.freshness import CronFreshnessPolicy, TimeWindowFreshnessPolicy
+from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._core.storage.cloud_storage_compute_log_manager import (
     CloudStorageComputeLogManager,
     PollingComputeLogSubscriptionManager,
 )
-from dagster._core.storage.compute_log_manager import CapturedLogSubscription, ComputeIOType, ComputeLogManager
+from dagster._core.storage.compute_log_manager import (
+    CapturedLogContext,
+    CapturedLogSubscription,
+    ComputeIOType,
+    ComputeLogManager,
+)
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.workspace.context import IWorkspaceProcessContext, WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget, WorkspaceLoadTarget
+from dagster._core.workspace.load_target import WorkspaceLoadTarget
+from dagster._core.workspace.workspace import CodeLocationEntry
 from dagster._daemon.controller import (
     DagsterDaemonController,
     create_daemons_from_instance,
@@ -24,6 +32,8 @@ from dagster._daemon.controller import (
 )
 from dagster._daemon.daemon import DagsterDaemon
 from dagster._daemon.freshness import FreshnessDaemon
+from dagster._grpc.client import DagsterGrpcClient
+from dagster._grpc.utils import max_rx_bytes, max_send_bytes
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils.log import configure_loggers
 from dagster._utils.schedules import reverse_cron_string_iterator
@@ -33,8 +43,10 @@ from dagster_postgres.utils import pg_alembic_config
 
 __all__ = [
     "IO_TYPE_EXTENSION",
+    "CapturedLogContext",
     "CapturedLogSubscription",
     "CloudStorageComputeLogManager",
+    "CodeLocationEntry",
     "ComputeIOType",
     "ComputeLogManager",
     "ConfigurableClass",
@@ -42,14 +54,15 @@ __all__ = [
     "CronFreshnessPolicy",
     "DagsterDaemon",
     "DagsterDaemonController",
+    "DagsterGrpcClient",
     "FreshnessDaemon",
+    "GrpcServerCodeLocation",
     "GrpcServerCodeLocationOrigin",
     "IWorkspaceProcessContext",
     "LocalComputeLogManager",
     "PollingComputeLogSubscriptionManager",
     "PostgresRunStorage",
     "TimeWindowFreshnessPolicy",
-    "WorkspaceFileTarget",
     "WorkspaceLoadTarget",
     "WorkspaceProcessContext",
     "alembic_scripts",
@@ -57,6 +70,9 @@ __all__ = [
     "create_daemons_from_instance",
     "daemon_controller_from_instance",
     "daemon_threads",
+    "max_rx_bytes",
+    "max_send_bytes",
+    "redirect_to_file",
     "reverse_cron_string_iterator",
     "workspace_of",
 ]

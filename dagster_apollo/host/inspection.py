@@ -18,13 +18,13 @@ from pathlib import Path
 import orjson
 
 from dagster_apollo import environment
+from dagster_apollo.code_host.crossings import find_crossings
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.relations import schema_problems
 from dagster_apollo.dbt.translation import one_line
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
 from dagster_apollo.definitions import tenant_definitions
 from dagster_apollo.errors import Problem, ProblemsError
-from dagster_apollo.host.crossings import find_crossings
 from dagster_apollo.settings import prefix
 from dagster_apollo.shares import share_problems
 from dagster_apollo.tenant import load_tenant, tenant_names

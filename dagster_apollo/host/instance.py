@@ -1,6 +1,6 @@
-"""Dagster's instance as a process finds it: its home folder, its `dagster.yaml`, its database's address.
+"""Dagster's instance as a process finds it: its home folder with its `dagster.yaml`, its id, a database that answers.
 
-What is in the database, and making it, is `migration.py`; which storage class is used is `storage.py`.
+What is in the database, and making it, is `migration.py`; which storage class is used is `runs/storage.py`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster_apollo.errors import Problem
-from dagster_apollo.settings import read
+from dagster_apollo.runs.place import dagster_home, database_url
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
-
-
-def dagster_home(environ: Mapping[str, str], root: Path) -> Path:
-    """DAGSTER_HOME, from the repository where it is relative."""
-    return root / str(read({"DAGSTER_HOME": environ.get("DAGSTER_HOME", "")})["DAGSTER_HOME"])
 
 
 def lay_home(environ: Mapping[str, str], root: Path) -> Path:
@@ -37,15 +32,6 @@ def lay_home(environ: Mapping[str, str], root: Path) -> Path:
     if url:
         os.environ["DAGSTER_PG_URI"] = url
     return home
-
-
-def database_url(environ: Mapping[str, str]) -> str | None:
-    """DAGSTER_PG_URI with its driver spelt out; None: SQLite.
-
-    Raises:
-        SettingsError: it is no URL of Postgres.
-    """
-    return read({"DAGSTER_PG_URI": environ.get("DAGSTER_PG_URI", "")}).text("DAGSTER_PG_URI")
 
 
 def instance_id(instance: DagsterInstance) -> str | None:

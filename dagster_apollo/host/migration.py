@@ -21,7 +21,8 @@ from sqlalchemy import exc
 from dagster_apollo.errors import HostError, Problem
 from dagster_apollo.host.compute_log_table import LOG_TABLES
 from dagster_apollo.host.dagster_internals import PostgresRunStorage, alembic_scripts
-from dagster_apollo.host.instance import database_problems, database_url
+from dagster_apollo.host.instance import database_problems
+from dagster_apollo.runs.place import database_url
 
 # Any number that nothing else in this database takes: pg_advisory_lock knows no names.
 _LOCK = 0x61706F6C6C6F

@@ -1,7 +1,7 @@
 """The workspace that webserver and daemon share: the code locations that the code host says it serves.
 
-Asked every few seconds: a tenant that was added is seen without a restart, and a code host that is away is waited for
-while what it last said stays known by name. Changes behind one port are Dagster's own to notice.
+The directory is asked what has changed, and answers when something has: a tenant that was added, one of a new version,
+one that can be loaded now. A code host that is away is waited for while what it last said stays known by name.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from dagster_apollo.code_host.directory import Directory, Location, fetch
 from dagster_apollo.errors import HostError
 from dagster_apollo.host.dagster_internals import (
     GrpcServerCodeLocationOrigin,
-    WorkspaceFileTarget,
     WorkspaceLoadTarget,
     WorkspaceProcessContext,
 )
-from dagster_apollo.host.directory import Directory, Location, fetch
 
-POLL_SECONDS = 3.0
+# Between two questions, so that a directory that answers at once is not asked without end; and when it is away.
+PAUSE_SECONDS, AWAY_SECONDS = 0.2, 3.0
+# How Dagster calls that a location's server could not be reached.
+UNREACHABLE = "DagsterUserCodeUnreachableError"
 _log = logging.getLogger("dagster_apollo.workspace")
 
 
@@ -51,6 +52,7 @@ class RemoteWorkspace(WorkspaceLoadTarget):
         self._lock = threading.Lock()
         self._state = CodeHostState(None, "it has not been asked yet")
         self._loaded: tuple[Location, ...] | None = None
+        self._failed: dict[str, str] = {}
 
     @property
     def state(self) -> CodeHostState:
@@ -67,48 +69,83 @@ class RemoteWorkspace(WorkspaceLoadTarget):
             for entry in directory.locations
         ]
 
-    def ask(self) -> CodeHostState:
-        """Ask the code host, and keep what it says."""
+    def current_id(self, location: str) -> str | None:
+        """What tells what a location serves now; None: it is not known, or the code host is away."""
+        directory = self._state.directory
+        if self._state.problem is not None or directory is None:
+            return None
+        return next((entry.server_id for entry in directory.locations if entry.name == location), None)
+
+    def code_host(self) -> str | None:
+        """Which start of the code host was heard last; None: none yet."""
+        directory = self._state.directory
+        return directory.started if directory else None
+
+    def ask(self, *, seen: int | None = None) -> CodeHostState:
+        """Ask the code host, and keep what it says.
+
+        Args:
+            seen: wait until it says something else than what had this number, or for as long as it keeps a question
+                open; None: it answers at once.
+        """
+        known = self._state.directory
+        try:
+            directory = fetch(self._host, self._port, seen=seen)
+        except HostError as error:
+            state = CodeHostState(known, str(error.problems[0]))
+        else:
+            state = CodeHostState(directory, self._problem_of(directory))
         with self._lock:
-            try:
-                directory = fetch(self._host, self._port)
-            except HostError as error:
-                state = CodeHostState(self._state.directory, str(error.problems[0]))
-            else:
-                state = CodeHostState(directory, self._problem_of(directory))
             if state.problem != self._state.problem:
                 _log.warning("code host: %s", state.problem or "it answers")
             self._state = state
-            return state
+        return state
 
     def keep_current(self, context: WorkspaceProcessContext) -> threading.Event:
-        """Look every few seconds whether other locations are served, in a thread; set the event to end it."""
+        """Follow what the code host serves, in a thread; set the event to end it."""
         ended = threading.Event()
         threading.Thread(target=self._watch, args=(context, ended), name="code-host-watch", daemon=True).start()
         return ended
 
     def _watch(self, context: WorkspaceProcessContext, ended: threading.Event) -> None:
-        while not ended.wait(POLL_SECONDS):
+        pause = PAUSE_SECONDS
+        followed: int | None = None  # not what somebody else has asked meanwhile: that is still to be followed
+        while not ended.wait(pause):
             try:
-                state = self.ask()
+                state = self.ask(seen=followed)
+                pause, followed = (AWAY_SECONDS if state.problem else PAUSE_SECONDS), None
                 if state.problem is None and state.directory is not None:
                     self._follow(context, state.directory)
+                    followed = state.directory.seen
             except Exception:
                 _log.exception("the workspace cannot be brought up to date; it is tried again")
+                pause = AWAY_SECONDS
 
     def _follow(self, context: WorkspaceProcessContext, directory: Directory) -> None:
         before, now = self._loaded, directory.locations
-        if before == now:
-            return
         if before is None or [(old.name, old.port) for old in before] != [(new.name, new.port) for new in now]:
             names = ", ".join(new.name for new in now) or "none"
             _log.info("the code host serves other locations than before: %s", names)
             context.refresh_workspace()
             return
         self._loaded = now
-        for old, new in zip(before, now, strict=True):
-            if new.ready and not old.ready:
-                context.refresh_code_location(new.name)
+        loaded = context.get_current_workspace().code_location_entries
+        for entry in now:
+            known = loaded.get(entry.name)
+            location = known.code_location if known else None
+            # What failed to load is known by the id that it was tried at.
+            served = getattr(location, "server_id", None) if location else self._failed.get(entry.name)
+            if entry.ready and served != entry.server_id:
+                context.refresh_code_location(entry.name)
+                self._note(context, entry)
+
+    def _note(self, context: WorkspaceProcessContext, entry: Location) -> None:
+        """Remember of a location that did not load at which version that was, unless it could not even be reached."""
+        known = context.get_current_workspace().code_location_entries.get(entry.name)
+        self._failed.pop(entry.name, None)
+        error = known.load_error if known else None
+        if entry.server_id and error and error.cls_name != UNREACHABLE:
+            self._failed[entry.name] = entry.server_id
 
     def _is_ours(self, directory: Directory) -> bool:
         return not self._instance or not directory.instance or directory.instance == self._instance
@@ -122,8 +159,3 @@ class RemoteWorkspace(WorkspaceLoadTarget):
                 "give all roles the same DAGSTER_PG_URI"
             )
         return None
-
-
-def file_workspace(file: Path) -> WorkspaceLoadTarget:
-    """A laptop's workspace: the code servers that `apollo dev` started and wrote down."""
-    return WorkspaceFileTarget([str(file)])

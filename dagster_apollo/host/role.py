@@ -20,11 +20,14 @@ from dagster_apollo.settings import Values, read, shared_problems
 
 # The user of the image, `topology.UNPRIVILEGED`: where a platform cannot say who starts it, root does.
 UNPRIVILEGED_ID = 10001
+SHORTEST_TOKEN = 32
 # Whose process a code location is, and, as JSON, what the code host found to be wrong with that tenant: it has prepared
 # it, and knows of the others.
 TENANT_VARIABLE, REFUSED_VARIABLE = "APOLLO_TENANT", "APOLLO_REFUSED"
 # Which of the tenant's code locations a process serves, where there are several.
 LOCATION_VARIABLE = "APOLLO_LOCATION"
+# Set while an image is built: nothing connects, so a tenant is loaded without its credentials.
+BAKING_VARIABLE = "APOLLO_BAKING"
 # Where the daemon says what it runs, beside Dagster's own cursors in the database.
 RELEASE_KEY = "apollo_daemon_release"
 
@@ -73,6 +76,20 @@ def role_settings(environ: Mapping[str, str], *, needs_database: bool = False) -
     return values
 
 
+def code_token(values: Values) -> str:
+    """What webserver and daemon show the code host.
+
+    Raises:
+        SettingsError: it is missing or short.
+    """
+    token = values.text("APOLLO_CODE_TOKEN") or ""
+    if len(token) < SHORTEST_TOKEN:
+        what = "is not set" if not token else f"is shorter than {SHORTEST_TOKEN} characters"
+        remedy = "Give webserver, daemon and code host the same: `openssl rand -hex 32` makes one."
+        raise SettingsError([Problem("APOLLO_CODE_TOKEN", what, remedy)])
+    return token
+
+
 def become_unprivileged() -> None:
     """Give up root for good, where it is root in a container: webserver and daemon have no use for it."""
     if os.geteuid() == 0:
@@ -92,12 +109,16 @@ def wait_for_database(values: Values, tell: Callable[[str], None] = say) -> None
     """Wait until the database has this version's schema; on SQLite there is nothing to wait for.
 
     Raises:
-        HostError: it had not within APOLLO_WAIT_SECONDS.
+        HostError: it had not within APOLLO_WAIT_SECONDS, or it takes fewer connections than all roles may need.
     """
+    from dagster_apollo.dbt.workspace import repository_root
     from dagster_apollo.host.migration import wait_for_schema
+    from dagster_apollo.runs.connections import require_connections
 
     if url := values.text("DAGSTER_PG_URI"):
         wait_for_schema(url, float(values.integer("APOLLO_WAIT_SECONDS") or 0), tell)
+        if warning := require_connections(url, repository_root() / "dagster.yaml"):
+            tell(str(warning))
 
 
 def state_dir(values: Values, root: Path) -> Path:

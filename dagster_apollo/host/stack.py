@@ -1,7 +1,7 @@
-"""`make dev`: webserver, daemon and code locations on this machine, as separate processes, as production has them.
+"""`make dev`: webserver, daemon and code host on this machine, as separate processes, as production has them.
 
-The code locations are Dagster's own code servers, one a tenant, each with that tenant's environment alone, on a unix
-socket. What starts them is `start_code_locations`; what else serves tenants later takes that function's place.
+The code host is production's, but for what a laptop is without: tenants share this user and one state folder, which is
+the one that `apollo dbt` and the others know.
 """
 
 from __future__ import annotations
@@ -9,50 +9,38 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
+import secrets
 import socket
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-import grpc
-import yaml
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from dagster_apollo import environment
+from dagster_apollo.code_host.crossings import record_crossings
+from dagster_apollo.code_host.directory import fetch
 from dagster_apollo.dbt.preparation import prepare
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, read_tenant
 from dagster_apollo.errors import HostError, Problem, ProblemsError, SettingsError, TenantError
 from dagster_apollo.host.container_images import ContainerImages, begin_images
-from dagster_apollo.host.crossings import record_crossings
 from dagster_apollo.host.first_build import build_what_was_never_built
 from dagster_apollo.host.instance import lay_home
 from dagster_apollo.host.migration import make_storage
 from dagster_apollo.host.processes import ProcessGroup, who_listens
-from dagster_apollo.host.role import LOCATION_VARIABLE, TENANT_VARIABLE
 from dagster_apollo.host.unset_services import forget_stand_ins, start_stand_ins
-from dagster_apollo.locations import all_locations, declared_locations
+from dagster_apollo.host.webserver_client import WebserverClient
+from dagster_apollo.locations import all_locations
 from dagster_apollo.settings import read
 from dagster_apollo.tenant import chosen_names
 from dagster_apollo.warehouse.profiles import require_shared_settings
 
 START_TIMEOUT_SECONDS = 180.0
+DRAIN_SECONDS = "5"
 HOST = "127.0.0.1"
 # What a tenant builds in elsewhere; on `local` it is DuckDB.
 _WAREHOUSES = {"snowflake": "Snowflake", "postgres": "Postgres"}
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class CodeLocation:
-    """Where one tenant's definitions are served: a unix socket that only this user may open."""
-
-    name: str
-    socket: Path
 
 
 def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = True) -> None:
@@ -80,7 +68,6 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
     _require_database(environ, places, names)
     home = lay_home(environ, root)
     lock = _only_one(home)
-    sockets = Path(tempfile.mkdtemp(prefix="apollo-sockets-"))
     try:
         with ProcessGroup(places.state_dir / "logs") as group:
             environ = start_stand_ins(group, environ, places, names, say)
@@ -88,23 +75,25 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
             images = begin_images(group, environ, places, workspaces, say)
             make_storage(environ, home, lambda line: None)
             linked = {"APOLLO_PUBLIC_URL": f"http://{HOST}:{port}", **environ}  # what messages lead to
-            locations = start_code_locations(group, linked, places, names, home, sockets)
-            say(f"starting the webserver, the daemon and the code locations of {len(names)} tenants")
-            workspace = _write_workspace(home, locations)
-            shared = {
-                **environment.for_nobody(environ),
+            say(f"starting the webserver, the daemon and the code host of {len(names)} tenants")
+            code_port = _free_pair()
+            common = {
                 "DAGSTER_HOME": str(home),
                 "APOLLO_STATE_DIR": str(places.state_dir),
+                "APOLLO_TENANTS_DIR": str(places.tenants_dir),
                 "APOLLO_BIND": HOST,
-                "PORT": str(port),
+                "APOLLO_CODE_TOKEN": secrets.token_hex(32),
             }
-            shared.pop("PYTHONDONTWRITEBYTECODE", None)
-            apollo = str(Path(sys.executable).parent / "apollo")
-            _wait_for_locations(group, locations, say)
-            for role in ("webserver", "daemon"):
-                group.start(role, [apollo, role, "--workspace", str(workspace)], shared, places.state_dir)
+            # At Ctrl-C nobody wants to wait for a run.
+            of_code = {"APOLLO_DRAIN_SECONDS": DRAIN_SECONDS, **linked, **common, "PORT": str(code_port)}
+            _start(group, "code", ["code", "--local"], of_code, places)
+            shared = {**common, "APOLLO_CODE_HOST": f"{HOST}:{code_port}", "PORT": str(port)}
+            of_webserver = {**environment.for_nobody(environ, "webserver"), **shared}
+            _start(group, "webserver", ["webserver", "--local"], of_webserver, places)
+            _start(group, "daemon", ["daemon"], {**environment.for_nobody(environ, "daemon"), **shared}, places)
             _wait_for_port(group, port)
             address = f"http://{HOST}:{port}"
+            _wait_for_locations(group, code_port, WebserverClient(address), say)
             say(f"serving on {address}")
             if build:
                 # Elsewhere than on the embedded warehouse, a person says when to build.
@@ -119,7 +108,6 @@ def serve(environ: Mapping[str, str], root: Path, say: Say, *, build: bool = Tru
                 time.sleep(1)
     finally:
         forget_stand_ins(places.state_dir)
-        shutil.rmtree(sockets, ignore_errors=True)
         lock.close()
 
 
@@ -183,41 +171,23 @@ def prepare_all(environ: Mapping[str, str], places: Places, names: Iterable[str]
     return workspaces
 
 
-def start_code_locations(
-    group: ProcessGroup,
-    environ: Mapping[str, str],
-    places: Places,
-    names: Sequence[str],
-    home: Path,
-    sockets: Path,
-) -> list[CodeLocation]:
-    """Start Dagster's code server for each location of each tenant."""
-    locations = []
-    for name in names:
-        own = {
-            **environment.for_tenant(environment.without_settings_of_others(environ, "code"), name),
-            TENANT_VARIABLE: name,
-            "DAGSTER_HOME": str(home),
-            "APOLLO_STATE_DIR": str(places.state_dir),
-            "APOLLO_TENANTS_DIR": str(places.tenants_dir),
-            "PATH": f"{Path(sys.executable).parent}:{environ.get('PATH', '')}",
-        }
-        own.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every import is paid again by every run
-        for served in declared_locations(places.tenants_dir, name):
-            location = CodeLocation(served, sockets / f"{served}.sock")
-            command = [str(Path(sys.executable).parent / "dagster"), "code-server", "start", "--socket"]
-            command += [str(location.socket), "-m", "dagster_apollo.host.code_location", "--location-name", served]
-            # Not in the repository: Dagster would read its .env, which holds every tenant's variables.
-            group.start(f"code-{served}", command, {**own, LOCATION_VARIABLE: served}, home, needed=False)
-            locations.append(location)
-    return locations
+def _start(group: ProcessGroup, role: str, words: list[str], environ: Mapping[str, str], places: Places) -> None:
+    """Start a role, from a folder where no `.env` is found: it is given all that it needs."""
+    given = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    group.start(role, [str(Path(sys.executable).parent / "apollo"), *words], given, places.state_dir)
 
 
-def _write_workspace(home: Path, locations: Sequence[CodeLocation]) -> Path:
-    file = home / "workspace.yaml"
-    servers = [{"grpc_server": {"socket": str(entry.socket), "location_name": entry.name}} for entry in locations]
-    file.write_text(yaml.safe_dump({"load_from": servers}))
-    return file
+def _free_pair() -> int:
+    """A port that is free, as is the one after it: the code host's directory and its front."""
+    for _ in range(100):
+        with socket.socket() as one, socket.socket() as other:
+            one.bind((HOST, 0))
+            port = int(one.getsockname()[1])
+            with contextlib.suppress(OSError, OverflowError):
+                other.bind((HOST, port + 1))
+                return port
+    remedy = "Stop what listens on this machine."
+    raise HostError([Problem("the code host", "finds no two free ports beside each other", remedy)])
 
 
 def _require_free(port: int) -> None:
@@ -231,36 +201,22 @@ def _require_free(port: int) -> None:
             raise HostError([problem], "the webserver cannot have its port") from None
 
 
-def _wait_for_locations(group: ProcessGroup, locations: Sequence[CodeLocation], say: Say) -> None:
-    """Wait until each answers; one that does not is told of, and its page shows it, while the others go on."""
+def _wait_for_locations(group: ProcessGroup, code_port: int, webserver: WebserverClient, say: Say) -> None:
+    """Wait until the webserver has heard each; one that it has not in time is told of, and shown when it is there."""
     end = time.monotonic() + START_TIMEOUT_SECONDS
-    waiting = list(locations)
-    while waiting:
+    while True:
         group.require_running()
-        for error in group.lost():
-            say(str(error))
-        gone = group.ended()
-        waiting = [entry for entry in waiting if f"code-{entry.name}" not in gone and not _answers(entry.socket)]
+        waiting = ["the code host"]
+        with contextlib.suppress(HostError):
+            names = [entry.name for entry in fetch(HOST, code_port).locations]
+            reached = webserver.reached()
+            waiting = [name for name in names if name not in reached]
+        if not waiting:
+            return
         if time.monotonic() > end:
-            for entry in waiting:
-                say(
-                    f"{entry.name}: its code location did not answer in time; see {group.log_dir}/code-{entry.name}.log"
-                )
+            say(f"not ready in time: {', '.join(waiting)}; see {group.log_dir}/code.log")
             return
         time.sleep(0.2)
-
-
-def _answers(path: Path) -> bool:
-    if not path.exists():
-        return False
-    with grpc.insecure_channel(f"unix:{path}") as channel:
-        try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(service="DagsterApi"), timeout=2
-            )
-        except grpc.RpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def _wait_for_port(group: ProcessGroup, port: int) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from dagster_apollo import environment
 from dagster_apollo.dbt.workspace import Places, read_tenant, tenant_place
 from dagster_apollo.errors import Problem, ProblemsError
+from dagster_apollo.execution.container import engine_variables
 from dagster_apollo.execution.gateway import gateway
 from dagster_apollo.host.processes import ProcessGroup
 from dagster_apollo.settings import prefix
@@ -128,5 +129,4 @@ def _address_for_containers(environ: Mapping[str, str], places: Places, tenant: 
         place = tenant_place(tenant, read_tenant(environ, places, tenant.name)[1], places)
     except ProblemsError:
         return None  # told when it is prepared
-    engine = {name: value for name, value in environ.items() if name.startswith("DOCKER_")}
-    return gateway(place, engine) if place else None
+    return gateway(place, engine_variables(environ)) if place else None

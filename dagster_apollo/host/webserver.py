@@ -23,15 +23,18 @@ from starlette.routing import Route
 
 from dagster_apollo.access.identity.login import Login
 from dagster_apollo.access.scoping.scoped_webserver import ScopedProcessContext, ScopedWebserver
+from dagster_apollo.code_host.directory import split_address
 from dagster_apollo.fork import load_fork
 from dagster_apollo.host.dagster_internals import configure_loggers
-from dagster_apollo.host.directory import split_address
+from dagster_apollo.host.front_client import FrontCalls, calling_the_front
 from dagster_apollo.host.instance import instance_id, lay_home
 from dagster_apollo.host.migration import make_storage
-from dagster_apollo.host.remote_workspace import RemoteWorkspace, file_workspace
-from dagster_apollo.host.role import Release, become_unprivileged, role_settings, say, wait_for_database
+from dagster_apollo.host.remote_workspace import RemoteWorkspace
+from dagster_apollo.host.role import Release, become_unprivileged, code_token, role_settings, say, wait_for_database
 from dagster_apollo.host.status import StatusReader
 from dagster_apollo.host.status_routes import status_routes
+from dagster_apollo.runs.pools import WEBSERVER
+from dagster_apollo.runs.storage import widen
 
 # What requests in progress are given after SIGTERM; a WebSocket is closed at once.
 SHUTDOWN_SECONDS = 10
@@ -39,18 +42,17 @@ SHUTDOWN_SECONDS = 10
 _END_SECONDS = SHUTDOWN_SECONDS + 2
 # A page sends a subscription's text and no more.
 _MAX_WEBSOCKET_BYTES = 1_000_000
-_STATEMENT_TIMEOUT_MS, _POOL_RECYCLE_SECONDS, _MAX_OVERFLOW = 15_000, 3_600, 20
 # How often the UI asks for what is live.
 _LIVE_DATA_MS = 2_000
 
 
-def serve(environ: Mapping[str, str], root: Path, *, workspace: Path | None = None, migrate: bool = False) -> None:
+def serve(environ: Mapping[str, str], root: Path, *, local: bool = False, migrate: bool = False) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         environ: the webserver's variables.
         root: the repository.
-        workspace: a laptop's `workspace.yaml` in place of APOLLO_CODE_HOST; there is no login then, on loopback alone.
+        local: it is a laptop's: there is no login, on loopback alone.
         migrate: make or upgrade the database's schema first.
 
     Raises:
@@ -61,8 +63,8 @@ def serve(environ: Mapping[str, str], root: Path, *, workspace: Path | None = No
     values = role_settings(environ)
     if values["APOLLO_CONTAINER"]:
         become_unprivileged()
-    place = None if workspace else split_address(values.text("APOLLO_CODE_HOST"))
-    login = Login.none(str(values["APOLLO_BIND"])) if workspace else Login.configured(environ, load_fork(root), root)
+    place, token = split_address(values.text("APOLLO_CODE_HOST")), code_token(values)
+    login = Login.none(str(values["APOLLO_BIND"])) if local else Login.configured(environ, load_fork(root), root)
     for note in login.notes:
         say(str(note))
     home = lay_home(environ, root)
@@ -72,12 +74,11 @@ def serve(environ: Mapping[str, str], root: Path, *, workspace: Path | None = No
     configure_loggers(log_level="INFO")
     with ExitStack() as stack:
         instance = stack.enter_context(DagsterInstance.from_config(str(home)))
-        instance.optimize_for_webserver(_STATEMENT_TIMEOUT_MS, _POOL_RECYCLE_SECONDS, _MAX_OVERFLOW)
-        remote = RemoteWorkspace(*place, instance_id(instance)) if place else None
-        target = remote or file_workspace(workspace or home / "workspace.yaml")
-        context = stack.enter_context(ScopedProcessContext(instance, workspace_load_target=target))
-        if remote:
-            stack.callback(remote.keep_current(context).set)
+        widen(instance, WEBSERVER)
+        remote = RemoteWorkspace(*place, instance_id(instance))
+        stack.enter_context(calling_the_front(FrontCalls(place[0], token, remote.current_id, remote.code_host)))
+        context = stack.enter_context(ScopedProcessContext(instance, workspace_load_target=remote))
+        stack.callback(remote.keep_current(context).set)
         status = StatusReader(context, remote, values, Release.here(values))
         server = ScopedWebserver(
             context,

@@ -34,6 +34,11 @@ query Nodes($selector: RepositorySelector!) {
     ... on RepositoryNotFoundError { message }
   }
 }"""
+_LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
+  name loadStatus locationOrLoadError { ... on PythonError { className } }
+} } } }"""
+# How Dagster calls that a location could not be reached.
+_UNREACHED = "DagsterUserCodeUnreachableError"
 _JOB = "query Job($selector: PipelineSelector!) { pipelineOrError(params: $selector) { __typename } }"
 _LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
@@ -46,7 +51,7 @@ mutation Launch($params: ExecutionParams!) {
 }"""
 _RUN = """
 query Run($id: ID!) {
-  runOrError(runId: $id) { ... on Run { status stats { ... on RunStatsSnapshot { materializations stepsFailed } } } }
+  runOrError(runId: $id) { ... on Run { status stats { ... on RunStatsSnapshot { materializations } } } }
 }"""
 _LAUNCH_BACKFILL = """
 mutation Backfill($params: LaunchBackfillParams!) {
@@ -152,6 +157,15 @@ class WebserverClient:
         selector = {"repositoryName": _REPOSITORY, "repositoryLocationName": location}
         answer = self._ask(_NODES, {"selector": selector})["repositoryOrError"]
         return [_asset(node) for node in answer["assetNodes"]] if answer["__typename"] == "Repository" else None
+
+    def reached(self) -> set[str]:
+        """The code locations that it has heard: they are loaded, or have said themselves why they cannot be."""
+        entries = self._ask(_LOCATIONS, {})["workspaceOrError"].get("locationEntries", ())
+        return {
+            entry["name"]
+            for entry in entries
+            if entry["loadStatus"] == "LOADED" and (entry["locationOrLoadError"] or {}).get("className") != _UNREACHED
+        }
 
     def has_job(self, location: str, job: str) -> bool:
         """Whether a code location has a job of this name."""

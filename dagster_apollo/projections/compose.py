@@ -125,7 +125,7 @@ def _text(variable: Variable, services: Topology) -> str:
             domain = services.fork.domain
             here = f"${{APOLLO_PUBLIC_URL:-http://127.0.0.1:${{PORT:-{WEBSERVER_PORT}}}}}"
             return f"https://{domain}" if domain else here
-        case "generated":
+        case "generated" | "of_code_host":
             return f"${{{variable.name}:?{_INIT}}}"
         case "secret" if variable.name == "POSTGRES_PASSWORD":
             return f"${{{variable.name}:?{_INIT}}}"

@@ -120,5 +120,8 @@ def _variable(variable: Variable, services: Topology) -> dict[str, Any]:
             # Not its name: Render appends something to that where it is taken.
             code = {"type": _TYPES["code"], "name": services.code.name, "property": "hostport"}
             return {**named, "fromService": code}
+        case "of_code_host":
+            code = {"type": _TYPES["code"], "name": services.code.name, "envVarKey": variable.name}
+            return {**named, "fromService": code}
         case "public_url":
             return {**named, "value": f"https://{services.fork.domain}"}

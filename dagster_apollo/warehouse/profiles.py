@@ -8,6 +8,7 @@ in logs. What a tenant brings as `profiles.yml` is never read.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -234,13 +235,35 @@ def _snowflake(values: Values, target: str) -> dict[str, Any]:
 def write_profile(profile: Profile) -> Path:
     """Put a profile where dbt finds it: a new folder that nobody else may enter and that goes with this process.
 
-    What processes that were killed have left is removed on the way.
+    It stays while a fork of this process lives, which uses it too. What processes that were killed have left is removed
+    on the way.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER}-*-*"):
         pid = left.name.split("-")[2]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)  # another user's stays: it cannot be removed
+            _remove_unless_held(left)  # another user's stays: it cannot be removed
     folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}-{os.getpid()}-"))  # mkdtemp makes it 0700
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    held = os.open(folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)  # of this open folder, which forks have in common and programs do not inherit
+    atexit.register(_give_up, folder, held)
     (folder / "profiles.yml").write_text(profile.text, encoding="utf-8")
     return folder
+
+
+def _give_up(folder: Path, held: int) -> None:
+    os.close(held)
+    _remove_unless_held(folder)
+
+
+def _remove_unless_held(folder: Path) -> None:
+    try:
+        found = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(found)

@@ -1,7 +1,8 @@
 """Running one SQL statement: parse, rewrite, translate with fakesnow, run in DuckDB.
 
 Statements that need no SQL work, such as USE or SHOW, were answered by `commands` before. What DuckDB does not keep of
-a change is noted by `bookkeeping` afterwards.
+a change is noted by `bookkeeping` afterwards. The dialects are imported, not named: sqlglot loads one that is named at
+its first use, and gives a half made class to the threads that ask meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import sqlglot
 from fakesnow.statement_type import statement_type_id
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.dialects.snowflake import Snowflake
 
 from local_snowflake import bookkeeping, variables
 from local_snowflake.errors import SqlError, already_exists, compilation_error, unsupported
@@ -79,7 +82,7 @@ def run(sql: str, session: Session, parameters: Any) -> Result:
 
 
 def _parse(sql: str) -> exp.Expr:
-    trees = [tree for tree in sqlglot.parse(sql, read="snowflake") if tree and not isinstance(tree, exp.Semicolon)]
+    trees = [tree for tree in sqlglot.parse(sql, read=Snowflake) if tree and not isinstance(tree, exp.Semicolon)]
     if not trees:
         raise SqlError(900, "42601", "SQL compilation error:\nEmpty SQL statement.")
     if len(trees) > 1:
@@ -150,7 +153,7 @@ def _translate(tree: exp.Expr, statement: Statement, parameters: Any) -> tuple[s
     seed = made.args.get("seed")
     set_seed = f"SELECT setseed({seed}); " if seed else ""
     session.raise_if_cancelled()
-    return set_seed + made.sql(dialect="duckdb", identify=True), made
+    return set_seed + made.sql(dialect=DuckDB, identify=True), made
 
 
 def _read(statement: Statement, parameters: Any) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,29 @@ import pytest
 from snowflake.connector.errors import Error, ProgrammingError
 from snowflake_clients import SECONDS, Connect
 
-from local_snowflake.testing import Server, running_server
+from local_snowflake.testing import PACKAGE_FOLDER, Server, interpreter, running_server
 
 ENDLESS = "select count(*) from table(generator(rowcount => 100000)) a, table(generator(rowcount => 10000000)) b"
+
+# What the threads of a server that has just started do with the first statement of each.
+FIRST_STATEMENTS = """\
+import sys, threading
+import local_snowflake.server
+from local_snowflake.commands.tokens import Tokens
+
+def first(number):
+    start.wait()
+    tokens = Tokens("show terse schemas")
+    tokens.part()
+    read[number] = tokens.part()
+
+sys.setswitchinterval(1e-6)
+start, read = threading.Barrier(8), [""] * 8
+threads = [threading.Thread(target=first, args=(number,)) for number in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*read)
+"""
 
 Cursors = Callable[[], Any]
 
@@ -50,6 +71,13 @@ def cursors(quick_server: Server, connect_to: Connect) -> Iterator[Cursors]:
 def pool() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
     with concurrent.futures.ThreadPoolExecutor(8) as executor:
         yield executor
+
+
+def test_the_first_statements_of_several_sessions_are_all_read_as_snowflakes() -> None:
+    words = [str(interpreter()), "-c", FIRST_STATEMENTS]
+    done = subprocess.run(words, cwd=PACKAGE_FOLDER, capture_output=True, text=True, timeout=SECONDS, check=True)
+
+    assert done.stdout.split() == ["TERSE"] * 8
 
 
 def test_a_reader_does_not_wait_for_a_writer_and_sees_the_committed_rows(cursors: Cursors) -> None:

@@ -18,7 +18,7 @@ import uvicorn
 from stand_ins.dbt_cloud.api import Api
 from stand_ins.dbt_cloud.kept import Kept
 from stand_ins.dbt_cloud.records import Numbers
-from stand_ins.dbt_cloud.run_queue import RunQueue, Warehouse
+from stand_ins.dbt_cloud.run_queue import RunQueue
 
 TOKEN_VARIABLE = "STAND_IN_TOKEN"  # noqa: S105
 
@@ -29,7 +29,7 @@ class Served:
 
     numbers: Numbers
     project: Path
-    warehouse: Warehouse
+    database: Path
     variables: Mapping[str, str]
 
 
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     if not chosen.tenant and not (chosen.project and chosen.database):
         parser.error("name a --tenant, or a --project and a --database")
     served = _of_tenant(environ, chosen.tenant) if chosen.tenant else _of_arguments(chosen, environ)
-    folder = chosen.folder or served.warehouse.database.parent / "dbt_cloud"
-    queue = RunQueue(served.numbers, served.project, served.warehouse, Kept(folder.resolve()), served.variables)
+    folder = chosen.folder or served.database.parent / "dbt_cloud"
+    queue = RunQueue(served.numbers, served.project, served.database, Kept(folder.resolve()), served.variables)
     there = {job.name for job in queue.jobs.values()}
     for name, _, command in (pair.partition("=") for pair in chosen.job or ["Daily build=dbt build"]):
         if name not in there:
@@ -65,7 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tenant", help="the tenant whose project it runs, against its DuckDB file of `local`")
     parser.add_argument("--project", type=Path, help="the folder of the dbt project")
     parser.add_argument("--database", type=Path, help="the DuckDB file that it builds in")
-    parser.add_argument("--attach", action="append", default=[], metavar="NAME=FILE", help="a DuckDB file to read")
     parser.add_argument("--variable", action="append", default=[], metavar="NAME", help="a variable for `env_var`")
     parser.add_argument("--job", action="append", default=[], metavar="NAME=COMMAND", help="a job that is there")
     for name in ("account", "project", "environment"):
@@ -74,11 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _of_arguments(chosen: argparse.Namespace, environ: Mapping[str, str]) -> Served:
-    attached = {name: Path(file).resolve() for name, _, file in (pair.partition("=") for pair in chosen.attach)}
     return Served(
         Numbers(chosen.account_id, chosen.project_id, chosen.environment_id),
         chosen.project.resolve(),
-        Warehouse(chosen.database.resolve(), attached),
+        chosen.database.resolve(),
         {name: environ[name] for name in chosen.variable},
     )
 
@@ -97,7 +95,7 @@ def _of_tenant(environ: Mapping[str, str], name: str) -> Served:
     return Served(
         Numbers(cloud.account_id, cloud.project_id, cloud.environment_id),
         tenant.project_dir.resolve(),
-        Warehouse(duckdb_file(tenant, places.state_dir, "local").resolve(), {}),
+        duckdb_file(tenant, places.state_dir, "local").resolve(),
         tenant.config.environment,
     )
 

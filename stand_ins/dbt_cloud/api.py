@@ -95,7 +95,7 @@ class Api:
             self._route(project_3, self._project),
             self._route(f"{project_3}/environments", self._environments),
             self._route(project_3 + "/environments/{environment_id:int}", self._environment),
-            self._route(CONDITIONS_PATH, self._get_conditions, POST=self._set_conditions),
+            self._route(CONDITIONS_PATH, POST=self._set_conditions),
             Route(READY_PATH, lambda _: Response(status_code=204)),
             Route("/deploy/{account_id:int}/projects/{project_id:int}/runs/{run_id:int}", self._page, methods=["GET"]),
         ]
@@ -252,9 +252,6 @@ class Api:
         if not file.is_relative_to(folder) or not file.is_file():
             raise Refused(404)
         return FileResponse(file, media_type="application/json" if file.suffix == ".json" else "text/plain")
-
-    async def _get_conditions(self, _: Request) -> Response:
-        return _ok(self._queue.conditions.model_dump())
 
     async def _set_conditions(self, request: Request) -> Response:
         try:

@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
@@ -34,39 +33,26 @@ _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-@dataclass(frozen=True)
-class Warehouse:
-    """What dbt builds in.
-
-    Attributes:
-        database: the DuckDB file; its stem is the database's name in dbt.
-        attached: other DuckDB files that models read, by the name that they have there.
-    """
-
-    database: Path
-    attached: Mapping[str, Path]
-
-
 class RunQueue:
     """The account's jobs and runs.
 
     Args:
         numbers: of the account, the project and the environment.
         project: the folder of the dbt project.
-        warehouse: what it builds in.
+        database: the DuckDB file that it builds in; its stem is the database's name in dbt.
         kept: where jobs, runs and artifacts are kept.
         variables: environment variables of the environment; dbt Cloud wants their names to begin with `DBT_`.
     """
 
     def __init__(
-        self, numbers: Numbers, project: Path, warehouse: Warehouse, kept: Kept, variables: Mapping[str, str]
+        self, numbers: Numbers, project: Path, database: Path, kept: Kept, variables: Mapping[str, str]
     ) -> None:
         self.numbers = numbers
         self.conditions = Conditions.model_validate({})
         self.jobs = kept.load_jobs()
         self.runs = kept.load_runs(self.jobs)
         self._project = project
-        self._warehouse = warehouse
+        self._database = database
         self._kept = kept
         self._variables = dict(variables)
         self._lock = threading.Lock()
@@ -185,19 +171,16 @@ class RunQueue:
         project = yaml.safe_load((work / "project" / "dbt_project.yml").read_text(encoding="utf-8"))
         output = {
             "type": "duckdb",
-            "path": str(self._warehouse.database),
+            "path": str(self._database),
             "schema": "main",
             "threads": 4,
             # What loads the raw data holds a file's lock while it writes.
             "retries": {"connect_attempts": 20, "retryable_exceptions": ["IOException"]},
-            "attach": [
-                {"path": str(path), "alias": name, "read_only": True} for name, path in self._warehouse.attached.items()
-            ],
         }
         profile = {project.get("profile") or "default": {"target": "default", "outputs": {"default": output}}}
         (work / "profiles").mkdir(parents=True, exist_ok=True)
         (work / "profiles" / "profiles.yml").write_text(yaml.safe_dump(profile), encoding="utf-8")
-        self._warehouse.database.parent.mkdir(parents=True, exist_ok=True)
+        self._database.parent.mkdir(parents=True, exist_ok=True)
         return "Created the profile\n"
 
     def _command(self, run: Run, command: str, work: Path, environment: Mapping[str, str]) -> None:

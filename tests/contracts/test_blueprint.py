@@ -206,7 +206,7 @@ class TestTraps:
             if "generateValue" in entry
         }
 
-        assert generated == {"APOLLO_SESSION_SECRET"}
+        assert generated == {"APOLLO_SESSION_SECRET", "APOLLO_CODE_TOKEN"}
 
     def test_a_preview_would_have_a_database_without_data_and_no_secrets(self, fork: Fork) -> None:
         assert parsed(fork)["previews"] == {"generation": "off"}

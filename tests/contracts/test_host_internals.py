@@ -9,7 +9,7 @@ from typing import Any
 import dagster
 import pytest
 
-from dagster_apollo.host import compute_logs, dagster_internals, drain
+from dagster_apollo.host import compute_logs, dagster_internals
 from tests.support.package_source import modules_of
 
 ADAPTER = "dagster_apollo.host.dagster_internals"
@@ -21,6 +21,9 @@ def moved(what: str) -> str:
 
 # Functions and constructors: the parameters that we pass.
 PARAMETERS: dict[str, tuple[str, ...]] = {
+    "CapturedLogContext": ("log_key",),
+    "DagsterGrpcClient": ("port", "host", "metadata"),
+    "GrpcServerCodeLocation": ("origin", "instance", "grpc_metadata"),
     "GrpcServerCodeLocationOrigin": ("host", "port", "location_name"),
     "LocalComputeLogManager": ("base_dir", "inst_data"),
     "PollingComputeLogSubscriptionManager": ("manager",),
@@ -34,11 +37,18 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
         "heartbeat_interval_seconds",
         "gen_daemons",
     ),
+    "max_rx_bytes": (),
+    "max_send_bytes": (),
     "pg_alembic_config": ("dunder_file",),
+    "redirect_to_file": ("stream", "filepath"),
     "reverse_cron_string_iterator": ("end_timestamp", "cron_string", "execution_timezone"),
 }
 # Classes: the members that we call, override or inherit.
 MEMBERS: dict[str, tuple[str, ...]] = {
+    "CodeLocationEntry": ("origin", "code_location", "load_error"),
+    "DagsterGrpcClient": ("_channel", "_get_response", "_gen_response", "reload_code"),
+    "GrpcServerCodeLocation": ("server_id",),
+    "GrpcServerCodeLocationOrigin": ("create_client", "create_location", "reload_location", "socket"),
     "CapturedLogSubscription": ("fetch", "complete", "log_key"),
     "CloudStorageComputeLogManager": (
         "local_manager", "upload_interval", "delete_logs", "download_url_for_type", "display_path_for_type",
@@ -56,13 +66,16 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "IWorkspaceProcessContext": ("create_request_context",),
     "LocalComputeLogManager": (
         "get_captured_local_path", "get_captured_log_download_url", "is_capture_complete", "read_path", "delete_logs",
+        "capture_logs", "complete_artifact_path",
     ),
     "PollingComputeLogSubscriptionManager": ("add_subscription", "remove_subscription", "dispose"),
     "PostgresRunStorage": ("alembic_version", "get_run_storage_id"),
     "TimeWindowFreshnessPolicy": ("fail_window", "warn_window"),
-    "WorkspaceFileTarget": ("create_origins", "paths"),
     "WorkspaceLoadTarget": ("create_origins",),
-    "WorkspaceProcessContext": ("refresh_workspace", "refresh_code_location", "get_current_workspace", "instance"),
+    "WorkspaceProcessContext": (
+        "refresh_workspace", "refresh_code_location", "get_current_workspace", "instance", "_load_location",
+        "_start_watch_thread",
+    ),
 }  # fmt: skip
 CONSTANTS = {"IO_TYPE_EXTENSION"}
 
@@ -110,12 +123,24 @@ def test_streams_have_the_names_that_their_addresses_have() -> None:
     assert names == {"stdout": "out", "stderr": "err"}, moved("the names of streams")
 
 
-def test_a_code_server_is_asked_to_end_by_the_name_that_it_knows() -> None:
-    from dagster._grpc.__generated__ import dagster_api_pb2 as api
+@pytest.mark.parametrize(
+    ("kind", "method", "parameters"),
+    [
+        ("DagsterGrpcClient", "_channel", ["self"]),
+        ("DagsterGrpcClient", "_get_response", ["self", "method", "request", "timeout"]),
+        ("DagsterGrpcClient", "_gen_response", ["self", "method", "request", "timeout"]),
+        ("GrpcServerCodeLocationOrigin", "create_client", ["self"]),
+        ("GrpcServerCodeLocationOrigin", "create_location", ["self", "instance"]),
+        ("GrpcServerCodeLocationOrigin", "reload_location", ["self", "instance"]),
+        ("WorkspaceProcessContext", "_load_location", ["self", "origin", "reload"]),
+        ("WorkspaceProcessContext", "_start_watch_thread", ["self", "origin"]),
+    ],
+)
+def test_what_is_exchanged_in_a_client_takes_what_ours_takes(kind: str, method: str, parameters: list[str]) -> None:
+    ours = getattr(dagster_internals, kind)
 
-    _, service, method = drain.METHOD.split("/")
-    described = api.DESCRIPTOR.services_by_name[service.removeprefix("api.")].methods_by_name[method]
-    assert described.input_type.fields == [], moved("ShutdownServer now takes something")
+    found = list(inspect.signature(getattr(ours, method)).parameters)
+    assert found == parameters, moved(f"{kind}.{method} takes {', '.join(found)}")
 
 
 def test_threads_of_a_daemon_are_threads() -> None:

@@ -13,7 +13,7 @@ from tests.support.package_source import PACKAGE, Module, modules_of
 
 # From the ground up; rooms of one line stand beside each other. A module belongs to the longest name that fits.
 ROOMS = (
-    ("errors", "plans", "silent_database"),
+    ("errors", "plans", "silent_database", "interruptions", "run_places"),
     ("settings", "fork"),
     ("environment", "tenant", "topology"),
     ("locations",),
@@ -23,18 +23,20 @@ ROOMS = (
     ("lineage",),
     ("dbt",),
     ("commands", "ingestion", "dbt_cloud", "notifications"),
+    ("runs",),
     ("schedules",),
     ("definitions",),
     ("shares",),
+    ("warm",),
     ("access",),
-    ("host",),
+    ("code_host", "host", "elsewhere"),
     ("doctor", "new_tenant", "new_fork"),
     ("cli",),
 )
 BESIDE = {("warehouse", "execution"), ("execution", "warehouse"), ("doctor", "new_tenant"), ("new_tenant", "doctor")}
 WITHOUT_DAGSTER = (
-    "errors", "plans", "silent_database", "settings", "fork", "environment", "tenant", "topology", "locations",
-    "warehouse", "execution", "projections", "deploy", "new_tenant",
+    "errors", "plans", "interruptions", "run_places", "silent_database", "settings", "fork", "environment", "tenant",
+    "topology", "locations", "warehouse", "execution", "projections", "deploy", "new_tenant",
 )  # fmt: skip
 MODULES = modules_of()
 

@@ -90,7 +90,7 @@ def imported_distributions() -> dict[str, list[str]]:
 
     by_module = packages_distributions()
     # Namespaces that several distributions share: which of them is meant follows from the second part.
-    by_module |= {"snowflake": ["dbt-snowflake"], "dbt": ["dbt-core"]}
+    by_module |= {"snowflake": ["dbt-snowflake"], "dbt": ["dbt-core"], "google": ["protobuf"]}
     found: dict[str, list[str]] = {}
     for name, module in modules_of().items():
         for entry in module.imports:

@@ -1,11 +1,10 @@
-"""What we use of Dagster beyond its public names stands in two modules, and is still there as we use it.
+"""What we use of Dagster beyond its public names stands in adapters alone; dagster-dbt's is still there as we use it.
 
 No `from __future__ import annotations` here: Dagster reads the annotations of an op as objects.
 """
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import dagster
@@ -13,22 +12,30 @@ import dagster_dbt
 import pytest
 
 from dagster_apollo.dbt import dagster_dbt_internals
-from dagster_apollo.host import storage
 from tests.support.manifests import manifest, node
 from tests.support.package_source import Import, Module, modules_of
 
-ADAPTERS = {"dagster_apollo.dbt.dagster_dbt_internals", "dagster_apollo.host.storage"}
-# Adapters whose names have a test of their own: test_host_internals.py, test_reviewed_dagster.py,
-# test_dbt_cloud_internals.py.
+ADAPTERS = {"dagster_apollo.dbt.dagster_dbt_internals"}
+# Adapters whose names have a test of their own: test_host_internals.py, test_storage_internals.py,
+# test_code_host_internals.py, test_runs_internals.py, test_reviewed_dagster.py, test_dbt_cloud_internals.py,
+# test_warm_internals.py, test_runs_elsewhere_internals.py.
 HELD_ELSEWHERE = {
+    "dagster_apollo.warm.dagster_internals",
     "dagster_apollo.host.dagster_internals",
+    "dagster_apollo.code_host.dagster_internals",
+    "dagster_apollo.runs.daemon_internals",
+    "dagster_apollo.runs.storage_internals",
     "dagster_apollo.access.scoping.dagster_internals",
     "dagster_apollo.dbt_cloud.dagster_dbt_internals",
+    "dagster_apollo.elsewhere.dagster_internals",
+    "dagster_apollo.elsewhere.docker_internals",
+    "dagster_apollo.elsewhere.kubernetes_internals",
+    "dagster_apollo.elsewhere.run_internals",
 }
 # What a dagster library says is public: its package itself.
 _PUBLIC = {
-    "dagster", "dagster_dbt", "dagster_dlt", "dagster_graphql", "dagster_pipes", "dagster_postgres",
-    "dagster_webserver",
+    "dagster", "dagster_dbt", "dagster_dlt", "dagster_docker", "dagster_graphql", "dagster_k8s", "dagster_pipes",
+    "dagster_postgres", "dagster_webserver",
 }  # fmt: skip
 
 
@@ -57,7 +64,7 @@ def test_private_names_are_imported_in_the_adapters_alone(module: Module) -> Non
 def test_what_the_adapters_import_is_what_is_held_here() -> None:
     used = {entry.name for name in ADAPTERS for entry in modules_of()[name].imports if is_private(entry)}
 
-    assert used == set(PARAMETERS) | set(MEMBERS) | CONSTANTS, "hold the new name to its form below"
+    assert used == set(PARAMETERS) | CONSTANTS, "hold the new name to its form below"
 
 
 def test_public_names_are_public() -> None:
@@ -87,16 +94,6 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "select_unique_ids": ("select", "exclude", "selector", "project", "manifest_json"),
     "DbtCoreCliEventMessage": ("raw_event", "event_history_metadata"),
 }
-# Classes that we inherit from or hand out: the members that we override or call.
-MEMBERS: dict[str, tuple[str, ...]] = {
-    "DagsterStorage": ("event_log_storage", "run_storage", "schedule_storage", "register_instance"),
-    "DagsterSqliteStorage": ("from_local", "event_log_storage", "run_storage", "schedule_storage", "register_instance"),
-    "ConfigurableClass": ("inst_data", "config_type", "from_config_value"),
-    "ConfigurableClassData": ("rehydrate", "module_name", "class_name", "config_yaml"),
-    "EventLogStorage": ("get_maximum_record_id",),
-    "RunStorage": ("get_runs",),
-    "ScheduleStorage": ("all_instigator_state",),
-}
 CONSTANTS = {
     "DAGSTER_DBT_EXCLUDE_METADATA_KEY",
     "DAGSTER_DBT_SELECT_METADATA_KEY",
@@ -106,10 +103,9 @@ CONSTANTS = {
 
 
 def private_object(name: str) -> Any:
-    for adapter in (dagster_dbt_internals, storage):
-        if hasattr(adapter, name):
-            return getattr(adapter, name)
-    pytest.fail(moved(f"{name} is not there"))
+    if not hasattr(dagster_dbt_internals, name):
+        pytest.fail(moved(f"{name} is not there"))
+    return getattr(dagster_dbt_internals, name)
 
 
 @pytest.mark.parametrize(("name", "passed"), PARAMETERS.items(), ids=PARAMETERS)
@@ -127,34 +123,6 @@ def test_a_private_function_takes_what_we_pass(name: str, passed: tuple[str, ...
         and key not in passed
     ]
     assert asked == [], moved(f"{name} now also asks for {', '.join(asked)}")
-
-
-@pytest.mark.parametrize(("name", "members"), MEMBERS.items(), ids=MEMBERS)
-def test_a_private_class_has_the_members_that_we_use(name: str, members: tuple[str, ...]) -> None:
-    kind = private_object(name)
-    fields = {*dir(kind), *getattr(kind, "__annotations__", {}), *inspect.signature(kind).parameters}
-
-    gone = [member for member in members if member not in fields]
-    assert gone == [], moved(f"{name} has no {', '.join(gone)}")
-
-
-def test_our_storage_leaves_no_abstract_member_open() -> None:
-    left = sorted(storage.InstanceStorage.__abstractmethods__)
-
-    assert left == [], moved(f"a storage must now also have {', '.join(left)}")
-
-
-def test_storages_start_from_one_folder(tmp_path: Path) -> None:
-    backing = storage.DagsterSqliteStorage.from_local(str(tmp_path))
-    wrapped = storage.InstanceStorage(backing)
-
-    for kind, base in (
-        ("run_storage", storage.RunStorage),
-        ("event_log_storage", storage.EventLogStorage),
-        ("schedule_storage", storage.ScheduleStorage),
-    ):
-        assert isinstance(getattr(wrapped, kind), base), moved(f"DagsterSqliteStorage.{kind} is something else")
-    assert wrapped.run_storage.get_runs() == []
 
 
 def test_the_tag_by_which_a_schedule_knows_its_op_is_the_one_that_dagster_dbt_reads() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dagster_apollo.dbt_cloud.environment_state import FRESH_SECONDS
 from tests.support.cloud_shop import TENANT, write_project
 from tests.support.dbt_cloud import DbtCloud, running_dbt_cloud
 from tests.support.stack import COMMAND, Stack, StartStack, bare_environment
@@ -105,6 +107,7 @@ def test_a_location_that_is_reloaded_while_dbt_cloud_is_away_comes_up_as_it_was(
     webserver = shop.stack.webserver
     known = set(webserver.assets("shop"))
     shop.cloud.be(status=503)
+    time.sleep(FRESH_SECONDS)  # until then what was heard last is taken
     webserver.ask(_RELOAD)
 
     assert webserver.locations() == {"shop": None}

@@ -9,37 +9,28 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-from dagster_apollo.fork import load_fork
-from dagster_apollo.projections.render_blueprint import render_blueprint
 from dagster_apollo.warehouse.rotation import new_key_pair
 from tests.support.container_engine import ContainerEngine
-from tests.support.deployed_stack import TENANT, Credentials, DeployedStack
-from tests.support.fake_render.app import PREFIX, FakeRender
-from tests.support.fake_render.blueprint import apply
+from tests.support.deployed_stack import TENANT, DeployedStack
 from tests.support.fake_render.command import Apollo, apollo_command
-from tests.support.fake_render.engine import LABEL, Engine
-from tests.support.fake_render.server import served
+from tests.support.fake_render.deployment import API_KEY, CODE, DAEMON, QUICK, WEB, Deployment, deployed
+from tests.support.fake_render.engine import Engine
 from tests.support.fake_render.world import World
 from tests.support.images import REPOSITORY as CHECKOUT
-from tests.support.images import built
-from tests.support.ports import free_port
 from tests.support.registry import Registry
 from tests.support.webserver import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-WEB, DAEMON, CODE = "dagster-webserver", "dagster-daemon", "dagster-code"
-API_KEY = "rnd_" + secrets.token_urlsafe(24)
 PASSWORD = secrets.token_urlsafe(24)
 OVERLAP_SECONDS = 8.0
-QUICK = ("--poll-seconds", "1", "--settle-seconds", "12", "--smoke-minutes", "15", "--minutes", "15")
 # What differs from the image under test, by the image's name.
 DERIVED = {
     "first": "LABEL test=first",
@@ -49,88 +40,41 @@ DERIVED = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Story:
-    """The deployment that the tests drive.
+    """The deployment that the tests drive, and a tenant's private key."""
 
-    Attributes:
-        images: references by digest, by name.
-    """
-
-    fake: FakeRender
-    backend: Engine
-    stack: DeployedStack
-    root: Path
-    images: dict[str, str]
+    deployment: Deployment
     key: Path
-    settings: dict[str, str] = field(repr=False)
 
     @property
     def world(self) -> World:
-        return self.fake.world
+        return self.deployment.world
+
+    @property
+    def backend(self) -> Engine:
+        return self.deployment.backend
+
+    @property
+    def stack(self) -> DeployedStack:
+        return self.deployment.stack
+
+    @property
+    def images(self) -> Mapping[str, str]:
+        return self.deployment.images
 
     def running(self) -> dict[str, str]:
         """Which image each service runs, by the image's name."""
-        names = {reference.partition("@")[2]: name for name, reference in self.images.items()}
-        return {s.name: names[s.running.sha] for s in self.world.services if s.running}
+        return self.deployment.running()
 
 
 @pytest.fixture(scope="module")
 def story(container_engine: ContainerEngine, registry: Registry, module_folder: Path) -> Iterator[Story]:
-    name = f"apollo-render-{secrets.token_hex(3)}"
-    repository = f"{registry.address}/acme/dagster-apollo"
     (module_folder / "tenants").symlink_to(CHECKOUT / "tenants")
-    (module_folder / "apollo.toml").write_text(f'name = "acme"\nimage = "{repository}"\n')
-    images = _pushed(container_engine, registry, repository)
     key = module_folder / "snowflake_key.p8"
     new_key_pair(key)
-    credentials, port = Credentials(), free_port()
-    url = f"http://127.0.0.1:{port}"
-    backend = Engine(container_engine, name, port, overlap_seconds=OVERLAP_SECONDS, start_seconds=600)
-    try:
-        password = secrets.token_urlsafe(16)
-        container_engine.docker(
-            *("run", "--detach", "--network", backend.network, "--network-alias", "dagster-postgres"),
-            *("--label", f"{LABEL}={name}", "--env", "POSTGRES_PASSWORD", "--env", "POSTGRES_USER=dagster"),
-            *("--env", "POSTGRES_DB=dagster", "postgres:17"),
-            environ={"POSTGRES_PASSWORD": password},
-        )
-        world = World(backend)
-        fake = FakeRender(world, API_KEY)
-        with served(fake):
-            apply(
-                world,
-                render_blueprint(load_fork(module_folder)),
-                images["first"],
-                {"APOLLO_ACCESS": credentials.access_file()},
-                {"dagster-postgres": f"postgresql://dagster:{password}@dagster-postgres:5432/dagster"},
-                url,
-            )
-            backend.open_addresses(world.services)
-            settings = {
-                "RENDER_API_URL": f"{world.base_url}{PREFIX}",
-                "RENDER_API_KEY": API_KEY,
-                "APOLLO_TOKEN": credentials.token,
-            }
-            stack = DeployedStack(url, credentials)
-            yield Story(fake, backend, stack, module_folder, images, key, settings)
-            backend.wait()
-    finally:
-        backend.close()
-        container_engine.run(["image", "rm", "--force", *(f"{repository}:{tag}" for tag in ("base", *DERIVED))])
-
-
-def _pushed(engine: ContainerEngine, registry: Registry, repository: str) -> dict[str, str]:
-    image = built(engine).full
-    found = {}
-    for tag, difference in DERIVED.items():
-        named = f"{repository}:{tag}"
-        # A name, since the engine's builder takes no id after FROM.
-        engine.docker("tag", image, f"{repository}:base")
-        engine.docker("build", "--quiet", "--tag", named, "-", stdin=f"FROM {repository}:base\n{difference}\n")
-        engine.docker("push", "--quiet", named)
-        found[tag] = f"{repository}@{registry.digest('acme/dagster-apollo', tag)}"
-    return found
+    with deployed(container_engine, registry, module_folder, DERIVED, overlap_seconds=OVERLAP_SECONDS) as deployment:
+        yield Story(deployment, key)
 
 
 @pytest.fixture
@@ -141,7 +85,8 @@ def apollo(
     story: Story,
 ) -> Iterator[Apollo]:
     planted = [API_KEY, story.stack.credentials.token, PASSWORD, story.key.read_text()]
-    with apollo_command(monkeypatch, capsys, caplog, story.root, story.settings, planted) as command:
+    root, settings = story.deployment.root, story.deployment.settings
+    with apollo_command(monkeypatch, capsys, caplog, root, settings, planted) as command:
         yield command
 
 
@@ -177,10 +122,7 @@ class Visitor:
 
 
 def test_the_blueprints_services_come_up_on_the_engine(story: Story) -> None:
-    for service in story.world.services:
-        story.world.new_deploy(service, story.images["first"], "blueprint_sync")
-
-    wait_until(lambda: all(service.live() for service in story.world.services), "all services are live", 900)
+    story.deployment.bring_up("first")
 
     assert set(story.running().values()) == {"first"}
     story.stack.wait_until_it_serves()

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from dagster_apollo.code_host.walls import assign
 from dagster_apollo.host.first_build import build_what_was_never_built
-from dagster_apollo.host.walls import assign
 from dagster_apollo.locations import all_locations, tenant_of
 from dagster_apollo.new_fork import Answers, write_fork
 from dagster_apollo.tenant import tenant_names
@@ -77,7 +77,7 @@ class Five:
 
 def user_of(tenant: str, tenants: list[str]) -> int:
     """The user that the code host gives a tenant."""
-    cells = assign({name: [name] for name in tenants}, Path("/"), 4001, as_root=True, is_free=lambda port: True)
+    cells = assign(tenants, Path("/"), as_root=True)
     return next(cell.user for cell in cells if cell.name == tenant) or 0
 
 

@@ -25,8 +25,9 @@ PROBE = "#!/bin/sh\nhead -1 /proc/1/comm\ngrep -E '^(Uid|CapBnd|CapEff|NoNewPriv
 
 
 @pytest.fixture(scope="module")
-def images(container_engine: ContainerEngine) -> Images:
-    return built(container_engine)
+def images(container_engine: ContainerEngine) -> Iterator[Images]:
+    with built(container_engine) as made:
+        yield made
 
 
 @pytest.fixture
@@ -101,14 +102,12 @@ def test_a_changed_tenant_is_a_few_layers_on_top_of_the_same(
     tenant = next(folder for folder in (clone / "tenants").iterdir() if not folder.name.startswith("_"))
     (tenant / "models" / "added_by_the_test.sql").write_text("select 1 as id\n")
 
-    changed = built(container_engine, clone)
-
-    shared = layers(container_engine, images.host)
-    assert changed.host == images.host
-    assert layers(container_engine, changed.full)[: len(shared)] == shared
-    assert len(layers(container_engine, changed.full)) - len(shared) == 2
-    assert changed.full != images.full
-    container_engine.run(("image", "rm", changed.full))
+    with built(container_engine, clone) as changed:
+        shared = layers(container_engine, images.host)
+        assert changed.host == images.host
+        assert layers(container_engine, changed.full)[: len(shared)] == shared
+        assert len(layers(container_engine, changed.full)) - len(shared) == 3  # its files, the manifests, the snapshots
+        assert changed.full != images.full
 
 
 def test_everything_is_compiled(container_engine: ContainerEngine, images: Images) -> None:
@@ -137,9 +136,12 @@ def test_manifests_are_there_for_every_tenant(container_engine: ContainerEngine,
         ("daemon", (), "10001", None),
         ("migrate", (), "10001", None),
         ("code", (), "0", TWO_RIGHTS),
+        ("run", (), "0", TWO_RIGHTS),
         # A Docker host says the user and what is granted.
         ("webserver", ("--user", "10001:10001", "--cap-drop", "ALL"), "10001", "0" * 16),
         ("code", ("--user", "0:0", "--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"), "0", TWO_RIGHTS),
+        # The daemon that starts containers, to join the group of the engine's socket.
+        ("daemon", ("--user", "0:0", "--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"), "10001", None),
     ],
 )
 @pytest.mark.parametrize("words", [(), ("apollo",)], ids=["role", "apollo role"])

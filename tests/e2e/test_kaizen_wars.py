@@ -14,7 +14,7 @@ import yaml
 
 from tests.support.dbt_cloud import NUMBERS, DbtCloud, running_dbt_cloud
 from tests.support.stack import COMMAND, REPOSITORY, Stack, StartStack, bare_environment
-from tests.support.webserver import FINAL, wait_until
+from tests.support.webserver import FINAL, Webserver, wait_until
 
 TENANT = "kaizen_wars"
 LOADED = f"{TENANT}/dlt_kaizen_wars_fact_virtual"
@@ -133,6 +133,12 @@ def test_a_new_row_in_the_csv_comes_through_dbt_cloud_to_the_count_with_nobody_t
     assert len(cloud.runs()) >= 2
 
 
+def looked(webserver: Webserver, group: str) -> bool:
+    """Whether a location's automation has looked once: what was loaded before that is no news to it."""
+    looks = webserver.looks(f"{TENANT}__{group}", f"{TENANT}__automation")
+    return any(look["status"] != "STARTED" for look in looks)
+
+
 def test_what_dbt_cloud_builds_by_itself_is_seen_by_the_sensor_and_counted_in_three_locations_too(
     folder: Path, start_stack: StartStack, cloud: DbtCloud
 ) -> None:
@@ -142,6 +148,7 @@ def test_what_dbt_cloud_builds_by_itself_is_seen_by_the_sensor_and_counted_in_th
     webserver = kaizen.stack.webserver
     assert webserver.locations() == {f"{TENANT}__{group}": None for group in ("ingestion", "dbt", "downstream")}
     assert webserver.runs() == []
+    wait_until(lambda: looked(webserver, "dbt") and looked(webserver, "downstream"), "both have looked")
     webserver.finish(webserver.materialize(f"{TENANT}__ingestion", [LOADED]))
     kaizen.comes_to_count(COMMITTED_ROWS)
     assert kaizen.followed() == [{COUNT}, {STAGED, *MARTS}]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import dagster as dg
 import pytest
-from local_snowflake.testing import Server, register_user, running_server
 from typer.testing import CliRunner
 
 from dagster_apollo.cli import main as cli
@@ -18,43 +16,17 @@ from dagster_apollo.definitions import tenant_definitions
 from dagster_apollo.warehouse.connection import login
 from dagster_apollo.warehouse.profiles import snowflake_key
 from dagster_apollo.warehouse.rotation import new_key_pair
+from tests.support.snowflake_account import Account, running_account
 
 TENANT = "dbt_williamgrant"
-
-
-@dataclass(frozen=True)
-class Account:
-    """A running server, the key that it knows, and the variables to reach it."""
-
-    server: Server
-    folder: Path
-    fingerprint: str
-    environ: Mapping[str, str]
 
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     folder = tmp_path_factory.mktemp("snowflake")
-    key = new_key_pair(folder / "apollo.p8")
-    public = folder / "apollo.pub"
-    public.write_text(f"-----BEGIN PUBLIC KEY-----\n{key.public_key_body()}\n-----END PUBLIC KEY-----\n")
-    register_user(folder / "data", "APOLLO", public, role="TRANSFORMER", warehouse="COMPUTE_WH")
-    with running_server(folder / "data") as server:
-        environ = {
-            "DBT_TARGET": "dev",
-            "SNOWFLAKE_ACCOUNT": server.account,
-            "SNOWFLAKE_USER": "APOLLO",
-            "SNOWFLAKE_ROLE": "TRANSFORMER",
-            "SNOWFLAKE_WAREHOUSE": "COMPUTE_WH",
-            "SNOWFLAKE_DATABASE": "ANALYTICS",
-            "SNOWFLAKE_PRIVATE_KEY_PATH": str(folder / "apollo.p8"),
-            "SNOWFLAKE_HOST": server.host,
-            "SNOWFLAKE_PORT": str(server.port),
-            "SNOWFLAKE_PROTOCOL": server.protocol,
-            "DBT_THREADS": "4",
-            "APOLLO_STATE_DIR": str(folder / "state"),
-        }
-        yield Account(server, folder, key.fingerprint, environ)
+    with running_account(folder) as made:
+        more = {"DBT_THREADS": "4", "APOLLO_STATE_DIR": str(folder / "state")}
+        yield replace(made, environ={**made.environ, **more})
 
 
 def _opened(environ: Mapping[str, str]) -> tuple[Workspace, dg.Definitions]:

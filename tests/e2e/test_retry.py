@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.forked_runs import DBT, RUN, of_runs
 from tests.support.stack import COMMAND, Stack, StartStack, bare_environment
 from tests.support.tenants import ON_DUCKDB, Gate, write_tenant
 from tests.support.webserver import wait_until
@@ -43,9 +44,7 @@ def test_a_run_that_is_killed_is_taken_up_by_itself_and_only_the_rest_is_built(
     run_id = stack.webserver.launch("killed", "killed__build")
     wait_until(lambda: gate.reached, "the run is in the model")
     wait_until(lambda: stack.webserver.built(run_id) == {"killed/first"}, "the first model is recorded")
-    dbt = _dbt_of(stack)
-    run = dbt.parent()
-    assert run is not None
+    [run], [dbt] = of_runs(stack.processes(), RUN), of_runs(stack.processes(), DBT)
     for process in (run, dbt) if killed == "the run and its dbt" else (run,):
         process.kill()
     wait_until(lambda: not dbt.is_running() or dbt.status() == psutil.STATUS_ZOMBIE, "dbt ends with its run", 60)
@@ -88,11 +87,6 @@ def test_a_tenant_may_ask_that_failed_models_are_taken_up_too(stack: Stack, modu
     run = stack.webserver.wait_for_run(retry)
     built = stack.webserver.built(retry)
     assert (run["status"], built) == ("SUCCESS", {"by_itself/broken", "by_itself/last"}), stack.webserver.failure(retry)
-
-
-def _dbt_of(stack: Stack) -> psutil.Process:
-    [dbt] = [process for process in stack.processes() if process.cmdline()[1:2] and "/dbt" in process.cmdline()[1]]
-    return dbt
 
 
 def _children(stack: Stack, run_id: str) -> list[str]:

@@ -46,10 +46,15 @@ class Host:
 
 @pytest.fixture(scope="module")
 def host(module_folder: Path, container_engine: ContainerEngine) -> Iterator[Host]:
-    images, other_images = built(container_engine), built(container_engine, revision="another")
+    with built(container_engine) as images, built(container_engine, revision="another") as other_images:
+        yield from _brought_up(container_engine, module_folder, images, other_images)
+
+
+def _brought_up(engine: ContainerEngine, folder: Path, images: Images, other_images: Images) -> Iterator[Host]:
     credentials, port = Credentials(), free_port()
     variables = {
         "POSTGRES_PASSWORD": "p@ss/w%rd of-a:test",
+        "APOLLO_CODE_TOKEN": uuid.uuid4().hex,
         "APOLLO_SESSION_SECRET": uuid.uuid4().hex + uuid.uuid4().hex,
         "APOLLO_ACCESS": credentials.access_file(),
     }
@@ -60,12 +65,12 @@ def host(module_folder: Path, container_engine: ContainerEngine) -> Iterator[Hos
     def declare(images: Images) -> Program:
         with pytest.MonkeyPatch.context() as patch:
             entries = {"image": images.host, "codeImage": images.full, "port": port, "variables": variables}
-            return declared(module_folder, patch, fork, **entries)
+            return declared(folder, patch, fork, **entries)
 
     program = declare(images)
-    with brought_up(program, container_engine):
+    with brought_up(program, engine):
         stack = DeployedStack(f"http://127.0.0.1:{port}", credentials)
-        yield Host(program, declare, images, other_images, stack.wait_until_it_serves(TENANT), container_engine)
+        yield Host(program, declare, images, other_images, stack.wait_until_it_serves(TENANT), engine)
 
 
 def test_it_is_used_and_replaced_and_restored_without_losing_history(host: Host, module_folder: Path) -> None:

@@ -172,5 +172,5 @@ def test_the_program_imports_no_dagster_and_nothing_of_the_package_but_the_groun
     found, ours = ended.stdout.splitlines()
     assert found == ""
     assert set(ours.split()) == {
-        f"dagster_apollo.{name}" for name in ("errors", "fork", "plans", "settings", "topology")
+        f"dagster_apollo.{name}" for name in ("errors", "fork", "plans", "run_places", "settings", "topology")
     }  # fmt: skip

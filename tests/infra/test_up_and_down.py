@@ -58,6 +58,7 @@ def test_up_configures_the_stack_and_says_where_it_is_and_how_to_log_in(
     }  # fmt: skip
     assert len(variables.pop("POSTGRES_PASSWORD")) >= 32
     assert len(variables.pop("APOLLO_SESSION_SECRET")) >= 32
+    assert len(variables.pop("APOLLO_CODE_TOKEN")) >= 32
     assert variables == {
         "APOLLO_ACCESS": "users:\n  owner: canary-of-a-hash\n",
         "DBT_TARGET": "dev",

@@ -6,20 +6,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pytest
-from local_snowflake.testing import register_user, running_server
 
 from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.errors import ApolloError
 from dagster_apollo.ingestion import Ingestion
-from dagster_apollo.warehouse.rotation import new_key_pair
 from tests.support.canary import found_in
+from tests.support.snowflake_account import running_account
 from tests.support.tenant_folders import TenantFolders
 
 TENANT = "kaizen_wars"
@@ -155,7 +154,7 @@ def test_what_is_loaded_twice_is_there_once_and_what_changed_is_changed(kaizen: 
 def test_dlt_works_in_the_tenants_state_reports_to_nobody_and_leaves_the_home_folder_alone(kaizen: Kaizen) -> None:
     program = (
         "import os\nos.geteuid = lambda: 1000  # root's home folder would be /var/dlt\n"
-        "from dagster_apollo.host import code_location\n"
+        "from dagster_apollo.code_host import code_location\n"
         "definitions = code_location.load(dict(os.environ))\n"
         "assert definitions.resolve_job_def('kaizen_wars_dlt').execute_in_process().success\n"
         "from dlt.common.runtime.run_context import active\n"
@@ -172,6 +171,41 @@ def test_dlt_works_in_the_tenants_state_reports_to_nobody_and_leaves_the_home_fo
     assert f"telemetry False {home}" in ended.stdout, ended.stderr
     assert [path.name for path in home.rglob("*") if path.is_file()] == []
     assert (kaizen.folders.state_dir / "tenants" / TENANT / "dlt" / TENANT / "state.json").is_file()
+
+
+def test_a_tenants_locations_may_be_loaded_at_the_same_moment(kaizen: Kaizen) -> None:
+    program = (
+        "import sys, os, pathlib\n"
+        "from dagster_apollo.ingestion import Ingestion\n"
+        "found = Ingestion.of_tenant(pathlib.Path(sys.argv[1]), os.environ)\n"
+        "print('ready', flush=True)\n"
+        "for name in sys.stdin:\n"
+        "    found.pipeline(name.strip(), dataset='raw')\n"
+        "    print('made', flush=True)\n"
+    )
+    environ = kaizen.folders.of_tenant(TENANT)
+    command = [sys.executable, "-c", program, str(kaizen.folder)]
+    with ExitStack() as stack:
+        locations = [
+            stack.enter_context(
+                subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            for _ in range(3)
+        ]
+        assert [_line_of(location) for location in locations] == ["ready\n"] * 3
+        for number in range(30):
+            for location in locations:
+                assert location.stdin is not None
+                location.stdin.write(f"pipeline_{number}\n")
+                location.stdin.flush()
+            assert [_line_of(location) for location in locations] == ["made\n"] * 3
+        for location in locations:
+            location.communicate()
+
+
+def _line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
 
 
 def test_other_columns_are_named_and_nothing_is_loaded(kaizen: Kaizen) -> None:
@@ -275,24 +309,8 @@ def test_on_a_laptop_no_account_is_needed_whatever_the_destination(kaizen: Kaize
 @pytest.fixture(scope="module")
 def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
     """The settings of a running Snowflake that knows one key."""
-    folder = tmp_path_factory.mktemp("snowflake")
-    key = new_key_pair(folder / "apollo.p8")
-    public = folder / "apollo.pub"
-    public.write_text(f"-----BEGIN PUBLIC KEY-----\n{key.public_key_body()}\n-----END PUBLIC KEY-----\n")
-    register_user(folder / "data", "APOLLO", public, role="TRANSFORMER", warehouse="COMPUTE_WH")
-    with running_server(folder / "data") as server:
-        yield {
-            "DBT_TARGET": "dev",
-            "SNOWFLAKE_ACCOUNT": server.account,
-            "SNOWFLAKE_USER": "APOLLO",
-            "SNOWFLAKE_ROLE": "TRANSFORMER",
-            "SNOWFLAKE_WAREHOUSE": "COMPUTE_WH",
-            "SNOWFLAKE_DATABASE": "ANALYTICS",
-            "SNOWFLAKE_PRIVATE_KEY_PATH": str(folder / "apollo.p8"),
-            "SNOWFLAKE_HOST": server.host,
-            "SNOWFLAKE_PORT": str(server.port),
-            "SNOWFLAKE_PROTOCOL": server.protocol,
-        }
+    with running_account(tmp_path_factory.mktemp("snowflake")) as account:
+        yield account.environ
 
 
 def test_dlt_comes_to_snowflake_by_the_tenants_key_and_shows_it_to_nobody(

@@ -300,6 +300,11 @@ def questions(names: Names, name: str, asked: GraphQLField, depth: int, most: in
             yield {name: Node(name, arguments, Growth(names, turn, depth, most).below(asked.type))}
 
 
+def place_of(error: dict[str, Any]) -> list[str]:
+    """The fields on the way to an error, without the positions in lists."""
+    return [part for part in error.get("path") or () if isinstance(part, str)]
+
+
 def prune_failing(nodes: dict[str, Node], names: Names, answers: Iterable[dict[str, Any]]) -> bool:
     """Take away what raised in any of the answers; whether there was something, so that it is worth asking again.
 
@@ -308,7 +313,7 @@ def prune_failing(nodes: dict[str, Node], names: Names, answers: Iterable[dict[s
     pruned = False
     for answer in answers:
         for error in answer.get("errors") or ():
-            path = [part for part in error.get("path") or () if isinstance(part, str)]
+            path = place_of(error)
             if "required positional argument" in error["message"]:
                 names.broken.add(path[-1])
             if len(path) > 1:

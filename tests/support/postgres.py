@@ -14,9 +14,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,9 +33,19 @@ _UNPRIVILEGED_USER = "nobody"
 _SETTINGS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB")
 
 
+@dataclass
+class _Server:
+    """What a server is started from, and its process while it runs."""
+
+    binaries: Path
+    folder: Path
+    user: pwd.struct_passwd | None
+    process: subprocess.Popen[bytes] | None = None
+
+
 @dataclass(frozen=True)
 class Postgres:
-    """A running server.
+    """A running server, and one of its databases.
 
     Attributes:
         password: holds characters that a URL has to escape.
@@ -44,6 +55,7 @@ class Postgres:
     user: str = "dagster"
     password: str = field(default="s3cr@t/%word", repr=False)
     database: str = "postgres"
+    _server: _Server | None = field(default=None, repr=False, compare=False)
 
     def url(self, password: str | None = None) -> str:
         """A bare `postgresql://` URL, as a person writes it and Render gives it."""
@@ -60,6 +72,50 @@ class Postgres:
         finally:
             connection.close()
 
+    def execute(self, sql: str) -> None:
+        """A statement that returns nothing, committed by itself."""
+        connection = psycopg2.connect(self.url(), connect_timeout=10)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+        finally:
+            connection.close()
+
+    def new_database(self, like: Postgres | None = None) -> Postgres:
+        """A database of the same server, empty or with what another one holds, to which nobody is connected."""
+        name = f"db_{uuid.uuid4().hex}"
+        self.execute(f"create database {name}" + (f" template {like.database}" if like else ""))
+        return replace(self, database=name)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server: its fast shutdown ends the sessions; by SIGQUIT it says no word and recovers at its start."""
+        server = self._known
+        assert server.process
+        server.process.send_signal(how)
+        server.process.wait(30)
+        server.process = None
+
+    def start(self, *settings: str) -> None:
+        """Start it again where it was.
+
+        Args:
+            settings: of the server, `max_connections=20`.
+        """
+        server = self._known
+        server.process = _start(server, self.port, settings)
+        _wait_until_it_answers(server.process, self)
+
+    @property
+    def log(self) -> str:
+        """What the server has said."""
+        return (self._known.folder / "log").read_text()
+
+    @property
+    def _known(self) -> _Server:
+        assert self._server, "not a server that was started here"
+        return self._server
+
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
@@ -74,41 +130,50 @@ def running_postgres() -> Iterator[Postgres]:
     try:
         user = pwd.getpwnam(_UNPRIVILEGED_USER) if os.geteuid() == 0 else None
         binaries = _binaries(folder, user)
-        server = Postgres(free_port())
+        server = _Server(binaries, folder, user)
+        postgres = Postgres(free_port(), _server=server)
         for name in ("data", "socket"):
             (folder / name).mkdir(mode=0o700)
             if user:
                 os.chown(folder / name, user.pw_uid, user.pw_gid)
-        (folder / "password").write_text(server.password)
-        process = _start(binaries, folder, server, user)
+        (folder / "password").write_text(postgres.password)
+        _make_cluster(server, postgres.user)
         try:
-            _wait_until_it_answers(process, server, folder / "log")
-            yield server
+            postgres.start()
+            yield postgres
         finally:
-            process.send_signal(signal.SIGINT)  # the fast shutdown: it ends the sessions
-            process.wait(30)
+            if server.process:
+                postgres.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(binaries: Path, folder: Path, server: Postgres, user: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
-    identity: dict[str, Any] = (
-        {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user is not None else {}
-    )
-    environ = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-    create = [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", server.user, "-A", "scram-sha-256"]
-    create += [f"--pwfile={folder / 'password'}", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
-    subprocess.run(create, check=True, capture_output=True, env=environ, cwd="/", **identity)
-    serve = [str(binaries / "postgres"), "-D", str(folder / "data"), "-k", str(folder / "socket")]
-    serve += ["-h", "127.0.0.1", "-p", str(server.port)]
-    serve += [word for setting in _SETTINGS for word in ("-c", setting)]
-    with (folder / "log").open("wb") as log:
+def _make_cluster(server: _Server, superuser: str) -> None:
+    command = [str(server.binaries / "initdb"), "-D", str(server.folder / "data"), "-U", superuser, "-A"]
+    command += ["scram-sha-256", f"--pwfile={server.folder / 'password'}", "-E", "UTF8", "--locale=C.UTF-8"]
+    command.append("--no-sync")
+    subprocess.run(command, check=True, capture_output=True, env=_environ(), cwd="/", **_identity(server.user))
+
+
+def _start(server: _Server, port: int, settings: Sequence[str]) -> subprocess.Popen[bytes]:
+    serve = [str(server.binaries / "postgres"), "-D", str(server.folder / "data"), "-k", str(server.folder / "socket")]
+    serve += ["-h", "127.0.0.1", "-p", str(port)]
+    serve += [word for setting in (*_SETTINGS, *settings) for word in ("-c", setting)]
+    with (server.folder / "log").open("ab") as log:
         return subprocess.Popen(
-            serve, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ, cwd="/", **identity
+            serve, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environ(), cwd="/", **_identity(server.user)
         )
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], server: Postgres, log: Path) -> None:
+def _environ() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def _identity(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user is not None else {}
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], server: Postgres) -> None:
     end = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         try:
@@ -116,7 +181,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], server: Postgres, l
             return
         except psycopg2.OperationalError as error:
             if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"Postgres did not start:\n{log.read_text()[-2000:]}") from error
+                raise RuntimeError(f"Postgres did not start:\n{server.log[-2000:]}") from error
         time.sleep(0.05)
 
 

@@ -6,6 +6,7 @@ provider makes of it is not seen here.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import runpy
 import shutil
@@ -29,6 +30,7 @@ CODE_DIGEST = "ghcr.io/example/dagster-apollo@sha256:" + "b2" * 32
 VARIABLES: Mapping[str, str] = {
     "POSTGRES_PASSWORD": "canary-of-the-database",
     "APOLLO_SESSION_SECRET": "canary-of-the-sessions-0123456789abcdef",
+    "APOLLO_CODE_TOKEN": "canary-of-the-code-host-0123456789abcdef",
     "APOLLO_ACCESS": "users:\n  canary-of-the-access-file: {}\n",
     "OIDC_ISSUER": "https://canary-of-the-issuer.example.com",
     "OIDC_CLIENT_ID": "canary-of-the-client-id",
@@ -36,6 +38,8 @@ VARIABLES: Mapping[str, str] = {
     "SNOWFLAKE_ACCOUNT": "canary-of-the-account",
     "DBT_WILLIAMGRANT__SNOWFLAKE_PRIVATE_KEY_PEM": "canary-of-the-key\nof two lines",
 }
+# Pulumi takes the loop that the thread has, which another test may have taken away.
+_LOOP = asyncio.new_event_loop()
 # How Pulumi marks a secret among what it sends to the engine.
 _SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
 
@@ -142,6 +146,7 @@ def declared(
     monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps([f"{PROJECT}:variables"] if secret else []))
     program = Program()
     monkeypatch.setattr(pulumi, "export", program.outputs.__setitem__)
+    asyncio.set_event_loop(_LOOP)
     pulumi.runtime.set_mocks(program, PROJECT, "local", monitor=_Monitor(program))
 
     @pulumi.runtime.test

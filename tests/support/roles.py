@@ -22,6 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 
 from dagster_apollo.access.identity.access_file import (
@@ -34,6 +35,7 @@ from dagster_apollo.access.identity.access_file import (
     utc_now,
 )
 from dagster_apollo.access.identity.passwords import hash_password
+from dagster_apollo.code_host.calls import SERVICE
 from dagster_apollo.locations import all_locations
 from dagster_apollo.tenant import tenant_names
 from tests.support.ports import free_port
@@ -56,7 +58,7 @@ class Roles:
         postgres: the database.
         ports: of the webserver and of the code host's directory.
         running: by role.
-        tokens: an administrator's and a viewer's who is confined to `alpha`.
+        tokens: an administrator's, a viewer's who is confined to `alpha`, and what the code host's front asks for.
         root: who starts and ends the code host, where it is not this user.
     """
 
@@ -64,7 +66,9 @@ class Roles:
     postgres: Postgres
     ports: Mapping[str, int] = field(default_factory=lambda: {"webserver": free_port(), "code": _code_port()})
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    tokens: Mapping[str, str] = field(default_factory=lambda: {"all": new_token(), "alpha": new_token()}, repr=False)
+    tokens: Mapping[str, str] = field(
+        default_factory=lambda: {name: new_token() for name in ("all", "alpha", "front")}, repr=False
+    )
     root: Root = field(default=Root(()))
 
     @property
@@ -85,6 +89,7 @@ class Roles:
             "DAGSTER_HOME": str(own / "dagster"),
             "APOLLO_TENANTS_DIR": str(self.tenants_dir),
             "APOLLO_RELEASE": f"release-of-{role}",
+            "APOLLO_CODE_TOKEN": self.tokens["front"],
         }
         code_host = {"APOLLO_CODE_HOST": f"127.0.0.1:{self.ports['code']}"}
         by_role: dict[str, dict[str, str]] = {
@@ -169,13 +174,29 @@ class Roles:
             command, env=self.environ(role), cwd=REPOSITORY, check=False, capture_output=True
         ).returncode
 
-    def tenant_process(self, tenant: str) -> psutil.Process:
-        """The process that serves a tenant, or one of its locations."""
-        for process in psutil.Process(self.running["code"].pid).children(recursive=True):
-            words = process.cmdline()
-            if "grpc" in words and words[words.index("--location-name") + 1] == tenant:
-                return process
-        raise AssertionError(f"nothing serves {tenant}:\n{self.said('code')[-2000:]}")
+    def call_front(self, method: str, location: str, request: bytes = b"", token: str = "front") -> bytes:
+        """Make a call of the code-server API, as webserver and daemon do.
+
+        Raises:
+            grpc.RpcError: it is refused, or cannot be answered.
+        """
+        metadata = [("authorization", f"Bearer {self.tokens[token]}"), ("apollo-location", location)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.ports['code'] + 1}") as channel:
+            answer: bytes = channel.unary_unary(f"{SERVICE}{method}")(request, metadata=metadata, timeout=120)
+            return answer
+
+    def tenant_process(self, location: str) -> psutil.Process:
+        """A location's warm process; it is woken where it sleeps."""
+        with contextlib.suppress(grpc.RpcError):
+            self.call_front("ExternalPartitionNames", location)
+        found = self.code_processes(location)
+        assert found, f"nothing serves {location}:\n{self.said('code')[-2000:]}"
+        return found[0]
+
+    def code_processes(self, name: str) -> list[psutil.Process]:
+        """The code host's processes of a name: `front`, `zygote`, a location's own, `serve:…` and `run:…` of it."""
+        below = psutil.Process(self.running["code"].pid).children(recursive=True)
+        return [process for process in below if process.name() == name[:15]]
 
     def wait_until(self, holds: Callable[[], object], what: str, seconds: float = START_TIMEOUT_SECONDS) -> None:
         """Wait for something that the roles do; with what they said when it does not happen."""

@@ -19,9 +19,9 @@ import duckdb
 import yaml
 
 from dagster_apollo import environment
+from dagster_apollo.code_host import code_location
 from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.errors import Problem
-from dagster_apollo.host import code_location
 from dagster_apollo.settings import SETTINGS
 
 ON_DUCKDB = "warehouse: duckdb\n"

@@ -45,6 +45,7 @@ class Gate:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)  # the model may be built by a user of its tenant's own
 
     def model(self, after: str | None = None) -> str:
         """The Python model's text; `after` names a model to be built first."""

@@ -40,6 +40,7 @@ mutation Launch($params: ExecutionParams!) {
     __typename
     ... on LaunchRunSuccess { run { runId } }
     ... on PythonError { message }
+    ... on InvalidSubsetError { message }
     ... on RunConfigValidationInvalid { errors { message } }
   }
 }"""
@@ -48,6 +49,14 @@ mutation Reexecute($params: ReexecutionParams!) {
   launchRunReexecution(reexecutionParams: $params) {
     __typename
     ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}"""
+_TERMINATE = """
+mutation Terminate($id: String!) {
+  terminateRun(runId: $id) {
+    __typename
+    ... on TerminateRunFailure { message }
     ... on PythonError { message }
   }
 }"""
@@ -143,6 +152,11 @@ class Webserver:
         query = f"query Run($id: ID!) {{ runOrError(runId: $id) {{ __typename ... on Run {{ {_RUN} }} }} }}"
         found: dict[str, Any] = self.ask(query, id=run_id)["runOrError"]
         return {**found, "tags": {tag["key"]: tag["value"] for tag in found["tags"]}}
+
+    def terminate(self, run_id: str) -> None:
+        """Cancel a run, as the button does; refused fails the test."""
+        answer = self.ask(_TERMINATE, id=run_id)["terminateRun"]
+        assert answer["__typename"] == "TerminateRunSuccess", answer
 
     def runs(self) -> list[dict[str, Any]]:
         """All runs, the newest first."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dagster_apollo.code_host.directory import Directory
+from dagster_apollo.code_host.directory_server import DirectoryServer
 from dagster_apollo.host.alive import HEARTBEAT_FILE, main, why_not_alive
-from dagster_apollo.host.directory import Directory
-from dagster_apollo.host.directory_server import DirectoryServer
 from tests.support.ports import free_port
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dagster_apollo.environment import for_dbt, for_nobody, for_tenant, from_process, without_settings_of_others
-from dagster_apollo.settings import SETTINGS, prefix, read
+from dagster_apollo.settings import SETTINGS, Process, prefix, read
 
 TENANTS = ["shop", "cellar", "shop_2"]
 SHARED = {"PATH": "/usr/bin", "TZ": "UTC", "PAGER": "less"}
@@ -109,13 +109,15 @@ def test_a_tenant_reads_the_same_settings_from_its_own_environment_as_from_every
 # ---- Webserver and daemon. ----
 
 
-def test_webserver_and_daemon_are_given_no_tenants_variable_and_no_way_to_a_warehouse() -> None:
-    given = for_nobody({**everything(), "DBT_ENV_SECRET_GIT": "x", "GONE__SNOWFLAKE_USER": "x"})
+@pytest.mark.parametrize("process", ["webserver", "daemon"])
+def test_webserver_and_daemon_are_given_no_tenants_variable_and_no_way_to_a_warehouse(process: Process) -> None:
+    given = for_nobody({**everything(), "DBT_ENV_SECRET_GIT": "x", "GONE__SNOWFLAKE_USER": "x"}, process)
 
-    theirs = {s.name for s in SETTINGS if {"webserver", "daemon"} & set(s.used_by)}
+    theirs = {s.name for s in SETTINGS if process in s.used_by}
     assert set(given) == {*SHARED, *theirs} - {name for name in theirs if name.startswith(("SNOWFLAKE_", "DBT_"))}
-    assert {"DAGSTER_HOME", "DAGSTER_PG_URI", "PORT", "TENANTS"} <= set(given)
-    assert not {"SNOWFLAKE_USER", "DBT_TARGET", "RENDER_API_KEY", "APOLLO_TOKEN"} & set(given)
+    assert {"DAGSTER_HOME", "DAGSTER_PG_URI", "TENANTS"} <= set(given)
+    assert not {"SNOWFLAKE_USER", "DBT_TARGET", "APOLLO_TOKEN"} & set(given)
+    assert ("RENDER_API_KEY" in given) == (process == "daemon")
     assert given["DAGSTER_PG_URI"] == "shared DAGSTER_PG_URI"
 
 

@@ -131,7 +131,7 @@ def variables(clone: Path) -> dict[str, str]:
 def test_a_docker_host_gets_its_secrets_and_somebody_who_may_log_in(clone: Path) -> None:
     names, login = prepare_docker_host(clone, clone / "access.yaml", administrator="anna")
 
-    assert names == ["APOLLO_ACCESS", "APOLLO_SESSION_SECRET", "POSTGRES_PASSWORD"]
+    assert names == ["APOLLO_ACCESS", "APOLLO_CODE_TOKEN", "APOLLO_SESSION_SECRET", "POSTGRES_PASSWORD"]
     assert len(variables(clone)["APOLLO_SESSION_SECRET"]) >= 32
     assert stat.S_IMODE((clone / ".env").stat().st_mode) == 0o600
     assert login is not None
@@ -147,7 +147,7 @@ def test_what_a_docker_host_has_is_never_made_anew(clone: Path) -> None:
     first = prepare_docker_host(clone, clone / "access.yaml", administrator="anna")
     again = prepare_docker_host(clone, clone / "access.yaml", administrator="anna")
 
-    assert first[0] == ["APOLLO_ACCESS", "APOLLO_SESSION_SECRET"]
+    assert first[0] == ["APOLLO_ACCESS", "APOLLO_CODE_TOKEN", "APOLLO_SESSION_SECRET"]
     assert again == ([], None)
     assert (clone / ".env").read_text().startswith("# mine\nexport POSTGRES_PASSWORD=keep\nPORT=3001\n")
     assert len(variables(clone)["APOLLO_SESSION_SECRET"]) >= 32

@@ -15,6 +15,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
+from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.errors import SettingsError
 from dagster_apollo.settings import read
 from dagster_apollo.tenant import load_tenant
@@ -373,3 +374,29 @@ def test_what_a_killed_process_left_goes_when_the_next_profile_is_written(
     assert written.parent == tmp_path
     assert not dead.exists()
     assert alive.exists()
+
+
+def test_a_profile_stays_for_a_fork_that_outlives_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    program = (
+        "import os, sys, tempfile\nfrom pathlib import Path\n"
+        "from tests.support.shop_tenant import open_shop\n"
+        "tempfile.tempdir = sys.argv[1]\n"
+        "print(open_shop(Path(sys.argv[1]) / 'first').profiles_dir, flush=True)\n"
+        "if os.fork() == 0:\n    sys.stdin.read()\n    os._exit(0)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=repository_root(), stdin=pipe, stdout=pipe, text=True) as started:
+        assert started.stdout is not None
+        assert started.stdin is not None
+        kept = Path(started.stdout.readline().strip())
+        started.wait()  # its fork reads on
+
+        open_shop(tmp_path / "second")
+        assert (kept / "profiles.yml").exists()
+
+        started.stdin.close()
+        assert started.stdout.read() == ""  # the fork is gone
+    open_shop(tmp_path / "third")
+    assert not kept.exists()

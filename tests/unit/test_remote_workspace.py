@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dagster_apollo.host.directory import Directory, Location
-from dagster_apollo.host.directory_server import DirectoryServer
-from dagster_apollo.host.remote_workspace import RemoteWorkspace
+from dagster_apollo.code_host.directory import Directory, Location
+from dagster_apollo.code_host.directory_server import DirectoryServer
+from dagster_apollo.host.remote_workspace import UNREACHABLE, RemoteWorkspace
 from tests.support.ports import free_port
 
-ALPHA, BETA = Location("alpha", 4001, True), Location("beta", 4002, True)
+ALPHA, BETA = Location("alpha", 4001, True, "alpha-1"), Location("beta", 4001, True, "beta-1")
 ONE = Directory((ALPHA,), "the-instance")
 
 
-class Workspace:
-    """What is asked of Dagster's process context."""
+@dataclass
+class Error:
+    cls_name: str
 
-    def __init__(self, remote: RemoteWorkspace) -> None:
-        self.remote, self.asked = remote, []  # type: ignore[var-annotated]
+
+@dataclass
+class Loaded:
+    server_id: str
+
+
+@dataclass
+class Entry:
+    code_location: Loaded | None
+    load_error: Error | None
+
+
+@dataclass
+class Workspace:
+    """What is asked of Dagster's process context: it loads what the directory says, or fails as it is told."""
+
+    remote: RemoteWorkspace
+    asked: list[str] = field(default_factory=list)
+    fails: dict[str, str] = field(default_factory=dict)
+    code_location_entries: dict[str, Entry] = field(default_factory=dict)
 
     def refresh_workspace(self) -> None:
         self.asked.append("all")
-        self.remote.create_origins()
+        self.code_location_entries = {
+            origin.location_name: self._load(origin.location_name) for origin in self.remote.create_origins()
+        }
 
     def refresh_code_location(self, name: str) -> None:
         self.asked.append(name)
+        self.code_location_entries[name] = self._load(name)
+
+    def get_current_workspace(self) -> Workspace:
+        return self
+
+    def _load(self, name: str) -> Entry:
+        if name in self.fails:
+            return Entry(None, Error(self.fails[name]))
+        return Entry(Loaded(self.remote.current_id(name) or ""), None)
 
 
 def follow(remote: RemoteWorkspace, workspace: Workspace) -> list[Any]:
@@ -44,7 +74,7 @@ def test_what_is_served_is_found_where_it_is_served() -> None:
 
     assert [(origin.location_name, origin.host, origin.port) for origin in origins] == [
         ("alpha", "127.0.0.1", 4001),
-        ("beta", "127.0.0.1", 4002),
+        ("beta", "127.0.0.1", 4001),
     ]
 
 
@@ -75,7 +105,7 @@ def test_a_tenant_that_comes_or_goes_or_moves_is_followed() -> None:
     remote = RemoteWorkspace("127.0.0.1", port, "the-instance")
     workspace = Workspace(remote)
     with DirectoryServer("127.0.0.1", port, ONE) as server:
-        remote.create_origins()
+        workspace.refresh_workspace()
         for locations in ((ALPHA, BETA), (BETA,), (replace(BETA, port=4009),)):
             server.show(replace(ONE, locations=locations))
             assert follow(remote, workspace) == ["all"]
@@ -86,11 +116,40 @@ def test_a_tenant_that_begins_to_answer_is_loaded_alone() -> None:
     port = free_port()
     remote = RemoteWorkspace("127.0.0.1", port, "the-instance")
     workspace = Workspace(remote)
-    with DirectoryServer("127.0.0.1", port, replace(ONE, locations=(ALPHA, replace(BETA, ready=False)))) as server:
-        remote.create_origins()
+    waiting = replace(BETA, ready=False, server_id=None)
+    with DirectoryServer("127.0.0.1", port, replace(ONE, locations=(ALPHA, waiting))) as server:
+        workspace.fails["beta"] = UNREACHABLE
+        workspace.refresh_workspace()
+        assert follow(remote, workspace) == []
+        workspace.fails.clear()
         server.show(replace(ONE, locations=(ALPHA, BETA)))
 
         assert follow(remote, workspace) == ["beta"]
+        assert follow(remote, workspace) == []
+
+
+def test_a_new_version_of_a_tenant_is_loaded_alone() -> None:
+    port = free_port()
+    remote = RemoteWorkspace("127.0.0.1", port, "the-instance")
+    workspace = Workspace(remote)
+    with DirectoryServer("127.0.0.1", port, replace(ONE, locations=(ALPHA, BETA))) as server:
+        workspace.refresh_workspace()
+        server.show(replace(ONE, locations=(replace(ALPHA, server_id="alpha-2"), BETA)))
+
+        assert follow(remote, workspace) == ["alpha"]
+        assert follow(remote, workspace) == []
+
+
+def test_what_fails_is_tried_once_a_version_and_what_could_not_be_reached_again() -> None:
+    port = free_port()
+    remote = RemoteWorkspace("127.0.0.1", port, "the-instance")
+    workspace = Workspace(remote, fails={"alpha": "DagsterUserCodeProcessError", "beta": UNREACHABLE})
+    with DirectoryServer("127.0.0.1", port, replace(ONE, locations=(ALPHA, BETA))) as server:
+        workspace.refresh_workspace()
+        assert follow(remote, workspace) == ["alpha", "beta"]
+        assert follow(remote, workspace) == ["beta"]
+        server.show(replace(ONE, locations=(replace(ALPHA, server_id="alpha-2"), BETA)))
+        assert follow(remote, workspace) == ["alpha", "beta"]
 
 
 def test_a_code_host_of_another_database_is_not_used() -> None:

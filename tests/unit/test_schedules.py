@@ -128,5 +128,5 @@ def test_a_run_is_taken_up_again_where_it_stopped(tmp_path: Path, config: str, t
         assert wanted.items() <= {**(job.tags or {})}.items()
 
 
-def test_no_retries_are_no_tags(tmp_path: Path) -> None:
-    assert retry_tags(open_shop(tmp_path, config="retries: {count: 0}\n").tenant) == {}
+def test_no_retries_are_said_to_be_none(tmp_path: Path) -> None:
+    assert retry_tags(open_shop(tmp_path, config="retries: {count: 0}\n").tenant) == {"dagster/max_retries": "0"}

@@ -294,6 +294,7 @@ def test_the_settings_that_are_secret_are_marked() -> None:
         "SNOWFLAKE_PRIVATE_KEY_B64",
         "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
         "DAGSTER_PG_URI",
+        "APOLLO_CODE_TOKEN",
         "APOLLO_SESSION_SECRET",
         "APOLLO_ACCESS",
         "OIDC_CLIENT_SECRET",

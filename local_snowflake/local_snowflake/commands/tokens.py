@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlglot import Token, TokenType, tokenize
+from sqlglot.dialects.snowflake import Snowflake
 
 from local_snowflake.errors import SqlError, compilation_error
 
@@ -11,7 +12,7 @@ class Tokens:
     """The tokens of one statement and a place among them."""
 
     def __init__(self, sql: str) -> None:
-        self._tokens = [token for token in tokenize(sql, read="snowflake") if token.token_type != TokenType.SEMICOLON]
+        self._tokens = [token for token in tokenize(sql, read=Snowflake) if token.token_type != TokenType.SEMICOLON]
         self._at = 0
 
     def word(self, ahead: int = 0) -> str:

@@ -57,11 +57,6 @@ WITH_A_FAILING_MODEL = {"models/staging/stg_orders.sql": "select id, amount, now
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_project(tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture(scope="module")
 def cloud(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtCloud]:
     with running_dbt_cloud(project, tmp_path_factory.mktemp("cloud")) as running:
         yield running
@@ -312,7 +307,7 @@ ask("POST", "/_conditions", json={{}})
 _BUILD = """
 import os
 import dagster as dg
-from dagster_apollo.host.code_location import load
+from dagster_apollo.code_host.code_location import load
 definitions = load(dict(os.environ))
 print("loaded", flush=True)
 input()

@@ -15,7 +15,7 @@ from dagster_apollo.dbt_cloud.dagster_dbt_internals import DefinitionsLoadContex
 from dagster_apollo.dbt_cloud.kept_state import STATE_FILE
 from dagster_apollo.errors import TenantError
 from tests.support.cloud_shop import PROJECT, TENANT, write_project
-from tests.support.dbt_cloud import DbtCloud, running_dbt_cloud
+from tests.support.dbt_cloud import DbtCloud
 from tests.support.tenant_folders import TenantFolders
 
 IMPATIENT = TENANT.replace("poll_seconds: 1", "poll_seconds: 1, load_seconds: 4")
@@ -25,17 +25,6 @@ NEW_MODEL = {"models/marts/brand_new.sql": "select 1 as id\n"}
 @pytest.fixture(autouse=True)
 def _every_load_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment_state, "FRESH_SECONDS", 0.0)
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_project(tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture(scope="module")
-def running(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtCloud]:
-    with running_dbt_cloud(project, tmp_path_factory.mktemp("cloud")) as started:
-        yield started
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -10,27 +9,10 @@ import pytest
 
 from dagster_apollo.errors import DbtCloudError
 from tests.support.cloud_shop import TENANT, write_project
-from tests.support.dbt_cloud import DbtCloud, running_dbt_cloud
+from tests.support.dbt_cloud import DbtCloud
 from tests.support.tenant_folders import TenantFolders
 
 SENSOR = "dbt_cloud_polling_sensor"
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_project(tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture(scope="module")
-def running(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtCloud]:
-    with running_dbt_cloud(project, tmp_path_factory.mktemp("cloud")) as started:
-        yield started
-
-
-@pytest.fixture
-def cloud(running: DbtCloud) -> Iterator[DbtCloud]:
-    yield running
-    running.be()
 
 
 @pytest.fixture(scope="module")

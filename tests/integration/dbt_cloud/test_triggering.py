@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -12,7 +13,7 @@ from dagster_apollo.dbt_cloud.client import open_workspace
 from dagster_apollo.dbt_cloud.connection import Connection
 from dagster_apollo.dbt_cloud.runs import CloudRun, trigger
 from dagster_apollo.errors import DbtCloudError
-from tests.support.cloud_shop import TENANT, write_project
+from tests.support.cloud_shop import TENANT
 from tests.support.dbt_cloud import ACCOUNT_ID, ENVIRONMENT_ID, PROJECT_ID, DbtCloud, running_dbt_cloud
 from tests.support.tenant_folders import TenantFolders, failures
 
@@ -21,16 +22,9 @@ JOBS = ("Daily build=dbt build", "Lonely=dbt run --select lonely", "Broken=dbt r
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtCloud]:
-    project = write_project(tmp_path_factory.mktemp("repository"))
+def running(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtCloud]:
     with running_dbt_cloud(project, tmp_path_factory.mktemp("cloud"), jobs=JOBS) as started:
         yield started
-
-
-@pytest.fixture
-def cloud(running: DbtCloud) -> Iterator[DbtCloud]:
-    yield running
-    running.be()
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 
 from dagster_apollo import environment
+from dagster_apollo.code_host import code_location
 from dagster_apollo.dbt.workspace import repository_root
-from dagster_apollo.host import code_location
 from tests.support.openlineage import Receiver, problems_of, receiving
 from tests.support.postgres import Postgres
 from tests.support.tenant_folders import TenantFolders, failures

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dagster_apollo.code_host.baking import bake_snapshots
+from dagster_apollo.code_host.preparing import Report, prepare_tenant
+from dagster_apollo.code_host.snapshots import LIST_REPOSITORIES, read_entry
 from dagster_apollo.dbt.baking import bake
 from dagster_apollo.dbt.preparation import STAMP_FILE
 from dagster_apollo.dbt.workspace import Places
 from dagster_apollo.errors import ManifestError
-from dagster_apollo.host.tenant_process import Report, prepare_tenant
 from tests.support.tenants import write_tenant
 
 Prepare = Callable[..., Report]
@@ -47,7 +50,7 @@ def boot(built: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
         shutil.rmtree(built / "state" / "tenants" / tenant, ignore_errors=True)
         state = {"APOLLO_STATE_DIR": str(built / "state" / "tenants" / tenant)}
         baked = {"APOLLO_BAKED_DIR": str(built / "baked"), "DBT_TARGET": "prod"}
-        report = prepare_tenant({**places(built), **state, **baked, **more}, tenant)
+        report = prepare_tenant({**places(built), **state, **baked, **more}, tenant, "versions")
         return report, len(prepared)
 
     return start  # type: ignore[return-value]
@@ -114,3 +117,20 @@ def test_an_image_is_not_built_of_what_cannot_be_parsed(tmp_path: Path) -> None:
     assert "tenants/broken" in told
     assert "nowhere" in told
     assert "tenants/worse" in told
+
+
+def test_snapshots_are_made_without_the_database_and_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_tenant(tmp_path / "tenants", "alpha", {"first.sql": "select 1 as id"})
+    write_tenant(tmp_path / "tenants", "broken", {"first.sql": "select 1 as id"})
+    (tmp_path / "tenants/broken/definitions.py").write_text("raise ValueError('not here')")
+    found = Places.find(places(tmp_path), tmp_path)
+    bake({"DBT_TARGET": "prod", **places(tmp_path)}, found, tmp_path / "baked")
+    nowhere = {"DAGSTER_PG_URI": "postgresql://nobody@127.0.0.1:1/none"}
+    environ = {"PATH": os.environ["PATH"], "DBT_TARGET": "prod", **places(tmp_path), **nowhere}
+
+    made = bake_snapshots(environ, found, tmp_path / "baked")
+
+    assert made == ["alpha"]
+    [snapshot] = (tmp_path / "baked-snapshots").iterdir()
+    assert snapshot.name.startswith("alpha-")
+    assert read_entry(snapshot, LIST_REPOSITORIES)

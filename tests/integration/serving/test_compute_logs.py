@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy
 
@@ -46,7 +48,9 @@ def write(logs: PostgresComputeLogManager, key: list[str], out: bytes, err: byte
         file.write_bytes(content)
 
 
-def test_what_a_process_prints_is_read_on_another_machine(logs: Logs, key: list[str]) -> None:
+def test_what_a_process_prints_is_read_on_another_machine_and_left_on_none(
+    logs: Logs, key: list[str], tmp_path: Path
+) -> None:
     with logs("code").capture_logs(key):
         print("to the one", flush=True)  # noqa: T201
         print("to the other", file=sys.stderr, flush=True)  # noqa: T201
@@ -56,6 +60,19 @@ def test_what_a_process_prints_is_read_on_another_machine(logs: Logs, key: list[
     assert (data.stdout or b"").strip() == b"to the one"
     assert (data.stderr or b"").strip() == b"to the other"
     assert reader.is_capture_complete(key)
+    assert list((tmp_path / "code").iterdir()) == []
+
+
+def test_nothing_is_started_to_capture_what_is_printed_by_children_too(
+    logs: Logs, key: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with capfd.disabled(), logs("code").capture_logs(key):
+        subprocess.run(["/bin/sh", "-c", "echo from a child"], check=True)
+        started = {child.pid for child in psutil.Process().children(recursive=True)} - before
+
+    assert started == set()
+    assert logs("webserver").get_log_data(key).stdout == b"from a child\n"
 
 
 def test_it_is_read_while_it_comes(logs: Logs, key: list[str]) -> None:
@@ -156,7 +173,7 @@ def test_what_is_older_than_it_may_be_is_removed(logs: Logs, key: list[str], url
 def test_a_database_that_is_away_costs_the_output_and_not_the_run(
     tmp_path: Path, key: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compute_logs, "_RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(compute_logs, "_PATIENCE_SECONDS", 0.1)
     nowhere = PostgresComputeLogManager("postgresql+psycopg2://u:p@127.0.0.1:1/none", tmp_path)
 
     with nowhere.capture_logs(key):

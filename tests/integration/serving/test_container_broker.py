@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
+from dagster_apollo.code_host import broker_process
+from dagster_apollo.code_host.broker import Broker, container_places
+from dagster_apollo.code_host.walls import Cell
 from dagster_apollo.dbt.workspace import Places
 from dagster_apollo.errors import ContainerError
 from dagster_apollo.execution import channel
 from dagster_apollo.execution.brokered import BROKER_VARIABLE, BrokeredRunner
 from dagster_apollo.execution.container import ContainerTask
 from dagster_apollo.execution.docker_runner import TENANT_LABEL
-from dagster_apollo.host import broker_process
-from dagster_apollo.host.broker import Broker, container_places
-from dagster_apollo.host.walls import Cell
 from tests.support.container_engine import ContainerEngine
 from tests.support.tenants import write_tenant
 from tests.support.webserver import wait_until
@@ -47,7 +47,7 @@ def broker(module_folder: Path, container_engine: ContainerEngine) -> Iterator[B
         write_tenant(places.tenants_dir, name, {"first.sql": "select 1 as id"}, TENANT_YAML)
     write_tenant(places.tenants_dir, "gamma", {"first.sql": "select 1 as id"})
     environ = {**container_engine.environ, "DBT_TARGET": "prod"}
-    cells = [Cell(name, None, {name: 1}, places.state_dir / "tenants" / name) for name in ("alpha", "beta", "gamma")]
+    cells = [Cell(name, None, places.state_dir / "tenants" / name) for name in ("alpha", "beta", "gamma")]
     places.state_dir.mkdir()
     said: list[str] = []
     made = Broker.open(environ, places, cells, container_places(environ, places, cells), said.append)

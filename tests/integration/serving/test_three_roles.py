@@ -127,15 +127,12 @@ def test_a_tenants_process_that_is_killed_comes_back_and_takes_no_other_along(ro
     before = {tenant: roles.tenant_process(tenant).pid for tenant in ("alpha", "winter")}
     roles.tenant_process("alpha").kill()
 
-    def is_back() -> bool:
-        locations = json.loads(roles.get("/locations", "code")[1])["locations"]
-        return all(entry["ready"] for entry in locations) and "its process ended with -9" in roles.said("code")
-
-    roles.wait_until(is_back, "the tenant is served again")
+    roles.wait_until(lambda: "alpha: its process ended with -9" in roles.said("code"), "it is heard of")
+    assert all(entry["ready"] for entry in json.loads(roles.get("/locations", "code")[1])["locations"])
+    assert roles.status()["locations"]["alpha"]["loaded"]
+    roles.webserver.finish(roles.webserver.launch("alpha", "__ASSET_JOB", ["alpha/first"]))
     assert roles.tenant_process("alpha").pid != before["alpha"]
     assert roles.tenant_process("winter").pid == before["winter"]
-    roles.wait_until(lambda: roles.status()["locations"]["alpha"]["loaded"], "it is loaded again")
-    roles.webserver.finish(roles.webserver.launch("alpha", "__ASSET_JOB", ["alpha/first"]))
 
 
 def test_a_code_host_that_is_away_makes_the_status_red_by_name_and_nothing_else(roles: Roles) -> None:

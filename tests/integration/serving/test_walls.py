@@ -5,11 +5,14 @@ Started as the code host is in its container: root, with SETUID and SETGID and n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
+from dagster_apollo.host.role import UNPRIVILEGED_ID
 from tests.support.postgres import Postgres
 from tests.support.roles import Roles, roles_of
 from tests.support.root import Root
@@ -25,6 +28,11 @@ PROGRAMS = {
     "a file of its neighbour's": "cat {folder}/dagster/dagster.yaml",
     "the names of all tenants": "ls {folder}/..",
     "the code host's environment": "cat /proc/{host}/environ",
+    "the front's memory, and so its token": "head -c 1 /proc/{front}/mem",
+    "the zygote's open files": "ls /proc/{zygote}/fd",
+    "the zygote's life": "kill -KILL {zygote}",
+    "its neighbour's snapshot": "ls {folder}/../../snapshots/beta",
+    "its own snapshot, which others are shown": "ls {folder}/../../snapshots/alpha",
     "its neighbour's life": "kill -KILL {neighbour}",
     "the code host's life": "kill -KILL {host}",
     "a folder in another's name": "mkdir {folder}/../delta",
@@ -33,6 +41,16 @@ PROGRAMS = {
     "another folder in place of what its container mounts": "mv {folder}/../alpha/warehouse {folder}/../alpha/other",
     "a link in place of that folder": "rmdir {folder}/../alpha/warehouse",
 }
+# What a tenant's Python sees where it is loaded.
+SEEN = """\
+import json, os
+from pathlib import Path
+
+import dagster as dg
+
+Path(os.environ["HOME"], "seen.json").write_text(json.dumps(dict(os.environ)))
+defs = dg.Definitions()
+"""
 # Its processes are no others for it; no engine is needed for what it is kept from.
 IN_CONTAINERS = "warehouse: duckdb\nexecution: docker\ncontainer: {image: 'nobody.invalid/none:1'}\n"
 
@@ -43,7 +61,7 @@ def roles(module_folder: Path, postgres: Postgres) -> Iterator[Roles]:
     with roles_of(module_folder, postgres, root) as made:
         for name in ("alpha", "beta", "gamma"):
             tenant_yaml = ON_DUCKDB if name == "gamma" else IN_CONTAINERS
-            write_tenant(made.tenants_dir, name, {"first.sql": "select 1 as id"}, tenant_yaml)
+            write_tenant(made.tenants_dir, name, {"first.sql": "select 1 as id", "definitions.py": SEEN}, tenant_yaml)
         secrets = {"ALPHA__API_TOKEN": "secret-of-alpha", "BETA__API_TOKEN": "secret-of-beta"}
         # As a `.env` of a Docker host may hold them, which the code host is given whole.
         secrets |= {"APOLLO_SESSION_SECRET": "secret-of-webserver", "RENDER_API_KEY": "secret-of-deploys"}
@@ -83,20 +101,47 @@ def test_each_tenant_is_a_user_without_rights(roles: Roles) -> None:
 
 
 def test_a_process_knows_its_own_secret_and_no_others(roles: Roles) -> None:
-    environ = roles.root.do("cat", f"/proc/{roles.tenant_process('alpha').pid}/environ")
-    own = dict(line.split("=", 1) for line in environ.split("\0") if line)
+    process = roles.tenant_process("alpha")
+    state = Path(roles.environ("code")["APOLLO_STATE_DIR"])
+    own = json.loads(roles.root.do("cat", str(state / "tenants" / "alpha" / "seen.json")))
 
+    # It was told after it was forked: the system shows nothing of it, not even to its own user.
+    assert "secret" not in roles.root.do("cat", f"/proc/{process.pid}/environ")
+    assert roles.root.run("cat", f"/proc/{process.pid}/environ", user=process.uids().effective).returncode != 0
     assert own["ALPHA__API_TOKEN"] == own["API_TOKEN"] == "secret-of-alpha"
     told = "".join(own.values())
     for name in ("beta", "webserver", "deploys"):
         assert f"secret-of-{name}" not in told
+    assert roles.tokens["front"] not in told
+
+
+def test_the_front_is_a_user_without_rights_and_the_zygote_knows_nobodys_secret(roles: Roles) -> None:
+    [front], [zygote] = roles.code_processes("front"), roles.code_processes("zygote")
+
+    lines = Path(f"/proc/{front.pid}/status").read_text()
+    assert "CapEff:\t0000000000000000" in lines
+    assert set(front.uids()) == {UNPRIVILEGED_ID}
+    for process in (front, zygote):
+        assert "secret" not in roles.root.do("cat", f"/proc/{process.pid}/environ")
+        assert roles.tokens["front"] not in " ".join(process.cmdline())
+
+
+@pytest.mark.parametrize("method", ["GetServerId", "ListRepositories", "StartRun", "GetCurrentRuns", "CancelExecution"])
+def test_the_front_answers_nobody_without_the_token(roles: Roles, method: str) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        roles.call_front(method, "beta", token="all")
+
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("what", PROGRAMS, ids=PROGRAMS)
 def test_a_tenant_cannot_have(roles: Roles, what: str) -> None:
     own, neighbour = (roles.tenant_process(name) for name in ("alpha", "beta"))
     folder = Path(roles.environ("code")["APOLLO_STATE_DIR"]) / "tenants" / "beta"
-    command = PROGRAMS[what].format(neighbour=neighbour.pid, host=roles.process("code").pid, folder=folder)
+    command = PROGRAMS[what].format(
+        neighbour=neighbour.pid, host=roles.process("code").pid, folder=folder,
+        front=roles.code_processes("front")[0].pid, zygote=roles.code_processes("zygote")[0].pid,
+    )  # fmt: skip
 
     ended = roles.root.run("/bin/sh", "-c", command, user=own.uids().effective)
 

@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from starlette.applications import Starlette
@@ -311,7 +312,7 @@ class FakeRender:
         rows = [
             {"job": job, "cursor": job["id"]}
             for job in reversed(self.world.service(service).jobs)
-            if wanted is None or job["status"] in wanted
+            if (wanted is None or job["status"] in wanted) and _in_time(request, job)
         ]
         return _page(request, rows)
 
@@ -325,10 +326,12 @@ class FakeRender:
         return JSONResponse(one)
 
     def _cancel_job(self, _: Request, __: Any, service: str, job: str) -> Response:
-        one = self.world.job(self.world.service(service), job)
+        found = self.world.service(service)
+        one = self.world.job(found, job)
         if one["status"] not in ("pending", "running"):
             raise RefusedError(400, "job has ended")
         self.world.set_job_status(one, "canceled")
+        self.world.backend.end_job(self.world, found, one)
         return JSONResponse(one)
 
     # ---- Environment groups. ----
@@ -410,6 +413,22 @@ def _listed(request: Request, name: str) -> list[str] | None:
     """A parameter that is a list: with commas, as the description has it, or repeated, as Render's client sends it."""
     given = [part for text in request.query_params.getlist(name) for part in text.split(",")]
     return given or None
+
+
+def _in_time(request: Request, job: dict[str, Any]) -> bool:
+    """Whether a job's moments are after and before those that are asked for."""
+    for moment in ("created", "started", "finished"):
+        told = job.get(f"{moment}At")
+        after, before = (request.query_params.get(f"{moment}{word}") for word in ("After", "Before"))
+        if (after or before) and told is None:
+            return False
+        if (after and _moment(told) < _moment(after)) or (before and _moment(told) > _moment(before)):
+            return False
+    return True
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _page(request: Request, rows: list[dict[str, Any]]) -> Response:

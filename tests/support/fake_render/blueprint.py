@@ -98,6 +98,8 @@ def _value(
         return world.variable(entry)["value"]
     if "fromDatabase" in entry:
         return database_urls[entry["fromDatabase"]["name"]]
+    if key := entry.get("fromService", {}).get("envVarKey"):  # of a service that stands before this one
+        return world.service(entry["fromService"]["name"]).variables[key]
     if "fromService" in entry:  # `hostport`: the internal name has a suffix, and the port is that of PORT
         row = next(row for row in content["services"] if row["name"] == entry["fromService"]["name"])
         port = next(variable["value"] for variable in row["envVars"] if variable.get("key") == "PORT")

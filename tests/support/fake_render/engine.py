@@ -78,6 +78,7 @@ class Engine:
         self._closed = threading.Event()
         self._watchers: list[threading.Thread] = []
         self._threads: list[threading.Thread] = []
+        self._once: dict[str, str] = {}
         self.copies: list[Copy] = []
         self.said: dict[str, str] = {}
         engine.docker("network", "create", "--label", f"{LABEL}={name}", self.network)
@@ -131,6 +132,10 @@ class Engine:
             world.set_job_status(job, "failed" if code else "succeeded")
 
         self._start(run)
+
+    def end_job(self, world: World, service: FakeService, job: dict[str, Any]) -> None:
+        if container := self._once.get(job["id"]):
+            self._start(lambda: self._engine.run(["stop", "--time", "30", container]) and None)
 
     def job_asked(self, world: World, service: FakeService, job: dict[str, Any]) -> None:
         pass
@@ -196,6 +201,7 @@ class Engine:
 
     def _run_once(self, service: FakeService, image: str, environment: dict[str, str], command: str, label: str) -> int:
         container = self._docker_run(service, environment, "--detach", image=image, command=shlex.split(command))
+        self._once[label] = container
         code = int(self._engine.docker("wait", container, timeout_seconds=1800))
         self.said[label] = self._log(container)
         self._engine.docker("rm", container)

@@ -45,5 +45,8 @@ class Scripted:
     def start_job(self, world: World, service: FakeService, job: dict[str, Any]) -> None:
         pass
 
+    def end_job(self, world: World, service: FakeService, job: dict[str, Any]) -> None:
+        pass
+
     def job_asked(self, world: World, service: FakeService, job: dict[str, Any]) -> None:
         world.set_job_status(job, "running" if job["status"] == "pending" else self.job_outcome)

@@ -137,6 +137,9 @@ class Backend(Protocol):
     def job_asked(self, world: World, service: FakeService, job: dict[str, Any]) -> None:
         """Somebody wants to know how far a job is."""
 
+    def end_job(self, world: World, service: FakeService, job: dict[str, Any]) -> None:
+        """Somebody has canceled a job; its process is told to end."""
+
 
 class World:
     """All that the fake holds.

@@ -1,0 +1,209 @@
+"""A location's warm process: it has loaded the tenant's definitions, and forks whatever needs them.
+
+In a fork of the zygote that is the tenant's user and has its environment alone. It has one thread and no connection,
+which is asserted before each fork; so what it forks may have both: the server that answers calls
+(`location_server.py`), a run (`warm/run_process.py`), the snapshot for the front (`snapshot_writer.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from dagster_apollo.code_host import location_server
+from dagster_apollo.code_host.answers import start_run_result
+from dagster_apollo.code_host.dagster_internals import (
+    DagsterInstance,
+    ExecuteExternalJobArgs,
+    LoadedRepositories,
+    SerializableErrorInfo,
+    deserialize_value,
+    load_repositories,
+    serializable_error_info_from_exc_info,
+)
+from dagster_apollo.code_host.lines import Line, LineClosed, Message
+from dagster_apollo.code_host.snapshot_writer import write_snapshot
+from dagster_apollo.code_host.walls import forbid_looking
+from dagster_apollo.dbt.workspace import Places, open_workspace, repository_root
+from dagster_apollo.errors import HostError, Problem, ProblemsError
+from dagster_apollo.host.role import TENANT_VARIABLE, say
+from dagster_apollo.runs.place import database_url
+from dagster_apollo.runs.storage import buffered, prepare
+from dagster_apollo.warm.dagster_internals import instance_of
+from dagster_apollo.warm.dbt_internals import forking_locks
+from dagster_apollo.warm.forking import end_default_database, fork, require_forkable
+from dagster_apollo.warm.run_process import execute
+from dagster_apollo.warm.runs import reap
+from dagster_apollo.warm.warming import Warm, warm_up
+
+MODULE = "dagster_apollo.code_host.code_location"
+Loaded = LoadedRepositories | SerializableErrorInfo
+
+
+def main(line: Line, given: Mapping[str, Any]) -> int:
+    """Load, say so, and fork what is asked for until the first process closes the line."""
+    # Not in the repository: Dagster would read its `.env`, which holds every tenant's variables.
+    os.chdir(os.environ["DAGSTER_HOME"])
+    location = str(given["location"])
+    loaded = load(location)
+    end_default_database()
+    gc.collect()  # what asked a server while it was loaded, and failed, has a connection until then
+    try:
+        require_forkable()
+    except HostError as error:
+        line.send({"is": "unforkable", "why": error.problems[0].what})
+        return 0
+    gc.freeze()
+    line.send({"is": "ready", "loaded": not isinstance(loaded, SerializableErrorInfo)})
+    with contextlib.suppress(LineClosed):
+        LocationProcess(line, location, loaded).serve()
+    return 0
+
+
+def load(location: str) -> Loaded:
+    """The tenant's definitions, or the error that its location shows."""
+    try:
+        with forking_locks():  # dagster-dbt makes a manifest of dbt's where it selects
+            return load_repositories(MODULE, location)
+    except Exception as error:
+        say(f"{location}: cannot be loaded: {type(error).__name__}")
+        return serializable_error_info_from_exc_info(sys.exc_info())
+
+
+class LocationProcess:
+    """One location, loaded, and what was forked from it.
+
+    Args:
+        line: to the first process.
+        location: its name.
+        loaded: its definitions.
+    """
+
+    def __init__(self, line: Line, location: str, loaded: Loaded) -> None:
+        self._line, self._location, self._loaded = line, location, loaded
+        self._warm: Warm | None = None
+        self._instances: dict[str, DagsterInstance] = {}
+        self._runs: dict[int, str] = {}
+
+    def serve(self) -> None:
+        """Fork what is asked for.
+
+        Raises:
+            LineClosed: the first process has let this one go.
+        """
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while True:
+            readable, _, _ = select.select([self._line, woken], [], [])
+            if woken in readable:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 4096)
+            self._reap()
+            if self._line in readable:
+                message = self._line.receive()
+                assert message is not None  # noqa: S101  it waits
+                try:
+                    self._fork(message, (woken, wake))
+                finally:
+                    message.close()
+
+    def _fork(self, message: Message, ours: Sequence[int]) -> None:
+        fields = message.fields
+        try:
+            work = self._work(fields, message.descriptors)
+
+            def child() -> int:
+                self._line.close()
+                for descriptor in ours:
+                    os.close(descriptor)
+                gc.enable()
+                forbid_looking(f"{fields['do']}:{self._location}")
+                return work()
+
+            pid = fork(child)
+        except (OSError, ProblemsError) as error:  # its line closes, as if it had ended at once
+            say(f"{self._location}: {fields['do']}: {error}")
+            return
+        if fields["do"] == "run":
+            self._runs[pid] = fields["run_id"]
+        self._line.send({"is": "forked", "id": fields["id"], "pid": pid})
+
+    def _work(self, fields: Mapping[str, Any], descriptors: Sequence[int]) -> Callable[[], int]:
+        """What a fork is to do; the last descriptor is its own line to the first process, closed when it ends."""
+        location, loaded = self._location, self._loaded
+        match fields["do"]:
+            case "serve":
+                connection = socket.socket(fileno=os.dup(descriptors[0]))
+                return lambda: location_server.serve(connection, location, MODULE, loaded)
+            case "run":
+                return self._run(str(fields["arguments"]), os.dup(descriptors[0]))
+        file = descriptors[0]
+
+        def snapshot() -> int:
+            write_snapshot(file, loaded, MODULE, location)
+            return 0
+
+        return snapshot
+
+    def _run(self, arguments: str, own: int) -> Callable[[], int]:
+        line = Line(socket.socket(fileno=own))
+
+        def say_started(result: str) -> None:
+            line.send({"is": "started", "result": result, "pid": os.getpid()})
+
+        try:
+            warm = replace(self._warm_up(), instance=self._instance_of(arguments))
+        except ProblemsError as error:
+            say_started(start_run_result(False, f"{self._location}: {error}"))
+            raise
+        return lambda: execute(warm, arguments, say_started, buffered)
+
+    def _instance_of(self, arguments: str) -> DagsterInstance | None:
+        """The instance that a run is of, with what each run asks first asked already; None: each run makes its own."""
+        if database_url(os.environ) is None:
+            return None
+        wanted = deserialize_value(arguments, ExecuteExternalJobArgs)
+        told = repr(wanted.instance_ref)
+        try:
+            if told not in self._instances:
+                instance = instance_of(wanted)
+                prepare(instance)
+                self._instances = {told: instance}
+        except SQLAlchemyError as error:  # a run waits for a database that is away
+            say(f"{self._location}: runs are not prepared: {type(error).__name__}")
+        return self._instances.get(told)
+
+    def _warm_up(self) -> Warm:
+        """What runs are forked from, made for the first of them: nobody else needs it."""
+        if self._warm is None:
+            if isinstance(self._loaded, SerializableErrorInfo):
+                remedy = "See the location's page."
+                raise HostError([Problem(self._location, "its definitions do not load", remedy)])
+            environ = dict(os.environ)
+            workspace = open_workspace(environ, Places.find(environ, repository_root()), environ[TENANT_VARIABLE])
+            [definition] = self._loaded.definitions_by_name.values()
+            self._warm = warm_up(workspace, definition, (MODULE, "location"))
+        return self._warm
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                pid = ended.si_pid
+                run_id = self._runs.pop(pid, None)
+                if run_id and self._warm:
+                    code = reap(self._warm, pid, run_id)  # with its dbt, and what it left
+                else:
+                    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                self._line.send({"is": "ended", "pid": pid, "code": code})

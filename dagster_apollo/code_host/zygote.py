@@ -1,0 +1,191 @@
+"""The process that has everything imported and forks tenants' processes: `python -m …code_host.zygote FD`.
+
+When it forks it has one thread, no connection, no tenant's code and nobody's secrets: a fork becomes the tenant's user
+first and is told its environment afterwards, over a line of its own. What the fork then does is `preparing.py`,
+`location_process.py` or `accounting.py`; who asks is the first process (`zygote_process.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from dagster_apollo.code_host import preparing
+from dagster_apollo.code_host.lines import Line, LineClosed, Message
+from dagster_apollo.code_host.snapshots import installed_digest
+from dagster_apollo.code_host.walls import forbid_looking
+from dagster_apollo.errors import HostError
+from dagster_apollo.host.role import say
+from dagster_apollo.warm.forking import end_default_database, fork
+
+# After a tenant was begun to be prepared, so long the next is waited for before there is more to import: an import
+# takes a second, what the image holds of a tenant is looked at in less than a tenth.
+_NEXT_SECONDS = 0.25
+# What a tenant's processes import, so that none of them pays for it; what is not installed is passed over.
+PRELOADED = (
+    "antlr4",
+    "dagster",
+    "dagster._cli.utils",
+    "dagster._core.execution.api",
+    "dagster._core.executor.in_process",
+    "dagster._core.executor.multiprocess",
+    "dagster._core.launcher.default_run_launcher",
+    "dagster._core.run_coordinator",
+    "dagster._core.storage.fs_io_manager",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.storage.runs.sqlite",
+    "dagster._core.storage.event_log.sqlite",
+    "dagster._core.storage.schedules.sqlite",
+    "dagster._grpc.impl",
+    "dagster._grpc.server",
+    "dagster_postgres",
+    "dagster_dbt",
+    "dagster_dbt.asset_decorator",
+    "dagster_dbt.core.resource",
+    "alembic.command",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.sqlite",
+    "dbt.cli.main",
+    "dbt.version",
+    "dagster_apollo.code_host.accounting",
+    "dagster_apollo.code_host.location_process",
+)
+# Whose macros are compiled here, for all tenants.
+ADAPTERS = ("duckdb", "postgres", "snowflake")
+# What a fork is asked to be, and where that is.
+KINDS: Mapping[str, str] = {
+    "prepare": preparing.__name__,
+    "location": "dagster_apollo.code_host.location_process",
+    "account": "dagster_apollo.code_host.accounting",
+}
+
+
+def steps() -> Iterator[Callable[[], object]]:
+    """What is loaded once it serves, one after the other: between two of them it is asked for forks."""
+    for name in PRELOADED:
+        yield partial(_import, name)
+    yield _use_once
+
+
+def _import(name: str) -> None:
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module(name)
+
+
+def _use_once() -> None:
+    from dagster_apollo.warm.preloading import preload
+
+    preload(ADAPTERS)
+    gc.collect()
+    gc.freeze()
+
+
+def serve(asked: Line) -> None:
+    """Fork what is asked for until the first process is gone.
+
+    Tenants are prepared by what is loaded already, so that those whose snapshots are there are served at once; the
+    other kinds of fork are made when everything is loaded.
+    """
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the first process says when it is over
+    asked.send({"is": "up", "digest": installed_digest()})
+    prepared_at = -math.inf
+    left: deque[Callable[[], object]] = deque(steps())
+    waiting: list[Message] = []
+    try:
+        while True:
+            pause = max(0.0, prepared_at + _NEXT_SECONDS - time.monotonic())
+            readable, _, _ = select.select([asked, woken], [], [], pause if left else None)
+            if woken in readable:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 4096)
+            _tell_of_the_ended(asked)
+            while asked in readable and (message := asked.receive()):
+                if left and message.fields["kind"] != "prepare":
+                    waiting.append(message)
+                else:
+                    _fork(asked, message)
+                    prepared_at = time.monotonic()
+            if left and not readable:
+                left.popleft()()
+            while waiting and not left:
+                _fork(asked, waiting.pop(0))
+    except LineClosed:
+        return
+
+
+def _tell_of_the_ended(asked: Line) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
+            asked.send({"is": "ended", "pid": ended[0], "code": os.waitstatus_to_exitcode(ended[1])})
+
+
+def _fork(asked: Line, message: Message) -> None:
+    fields = message.fields
+    [descriptor] = message.descriptors
+
+    def child() -> int:
+        _become(fields)
+        # Nothing of the zygote's stays open: whoever has its line could ask for any tenant's user.
+        os.dup2(descriptor, 3, inheritable=False)
+        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+        # Where Python starts a process anew it would import this program's main module again.
+        main = sys.modules["__main__"]
+        main.__spec__ = None
+        main.__dict__.pop("__file__", None)
+        line = Line(socket.socket(fileno=3), takes_descriptors=True)
+        given = line.receive()
+        assert given is not None  # noqa: S101
+        os.environ.clear()
+        os.environ.update(given.fields["environ"])
+        tempfile.tempdir = None  # the tenant's own, not what was found here
+        gc.enable()
+        run: Callable[[Line, Mapping[str, Any]], int] = importlib.import_module(KINDS[fields["kind"]]).main
+        return run(line, given.fields)
+
+    end_default_database()  # an import may have opened it
+    try:
+        pid = fork(child)
+    except (OSError, HostError) as error:  # no memory, say: its line closes, as if it had ended at once
+        say(f"{fields['name']}: cannot be forked: {error}")
+    else:
+        asked.send({"is": "forked", "id": fields["id"], "pid": pid})
+    finally:
+        message.close()
+
+
+def _become(fields: Mapping[str, Any]) -> None:
+    user = fields["user"]
+    os.setsid()
+    if user is not None:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+    os.umask(0o077)
+    forbid_looking(fields["name"] if fields["kind"] == "location" else f"{fields['kind']}:{fields['name']}")
+
+
+def main(descriptor: str) -> None:
+    """Say that it is there, import, fork."""
+    forbid_looking("zygote")
+    serve(Line(socket.socket(fileno=int(descriptor)), waits=False, takes_descriptors=True))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,186 @@
+"""What we use of dbt beyond its public `dbtRunner`, in this one place.
+
+* `template_cache`: a process's compiled macros. Compiled before the fork, they are three quarters of a small build.
+* `write_manifest` and `Compiler.write_graph_file`, left out in a fork: dbt writes at the end of every build the whole
+  manifest that it was given, which for a large project takes longer than one model.
+* `_JsonLogger.write_line`: of what dbt says for debugging, a run reads a few events; the others cost a fifth of a build
+  to be written as JSON, and are dropped by who reads them.
+* `PluginManager.get_prefixed_modules`: looks through every folder that Python imports from, in each invocation.
+* `BehaviorFlagRendered._default_source`: reads the source of every caller, four times in each invocation, for the name
+  of a module that a warning may come to say.
+* `RunResultsArtifact` and what is in it: the code that writes it is made when it is first written.
+* `reset_deprecations`, `reset_adapters`: what an invocation leaves in its process; a fork begins without it.
+* `DuckDBConnectionManager._ENV`: a fork that ends skips the interpreter's end, where DuckDB closes its file.
+* `_MP_CONTEXT`: of dbt's locks. The spawning kind starts a process that looks after them, one for each dbt.
+  It is the context of all who ask `multiprocessing` for the spawning kind, so it is changed while dbt runs alone.
+
+`tests/contracts/test_warm_internals.py` names what an upgrade moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dbt.compilation
+import dbt.mp_context
+import dbt.task.runnable
+from dbt.adapters.factory import reset_adapters
+from dbt.artifacts.schemas.results import RunStatus, TimingInfo
+from dbt.artifacts.schemas.run import RunResultOutput, RunResultsArtifact, RunResultsMetadata
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+from dbt.deprecations import reset_deprecations
+from dbt.plugins.manager import PluginManager
+from dbt_common.behavior_flags import BehaviorFlagRendered
+from dbt_common.clients.agate_helper import table_from_rows
+from dbt_common.clients.jinja import template_cache
+from dbt_common.events.logger import _JsonLogger
+
+if TYPE_CHECKING:
+    from dbt_common.events.base_types import EventMsg
+
+__all__ = ["Manifest", "close_databases", "compile_macros", "forking_locks", "invoke", "parse", "set_up"]
+
+
+@contextmanager
+def forking_locks() -> Iterator[None]:
+    """Have dbt's locks be of the kind that needs no process beside: all who use them are threads of one dbt."""
+    # Some modules have kept a method of the context, so that another context would come too late.
+    context = dbt.mp_context._MP_CONTEXT
+    context._name = "fork"
+    try:
+        yield
+    finally:
+        del context._name  # its class has another
+
+
+def parse(environment: Mapping[str, str], folder: Path) -> tuple[Manifest | None, list[str]]:
+    """Parse a project in this process, with dbt's partial parse where the target path has one.
+
+    Args:
+        environment: every variable that dbt gets.
+        folder: the project's.
+
+    Returns:
+        The manifest, None when dbt cannot make it, and the text of every error event.
+    """
+    errors: list[str] = []
+
+    def heard(event: EventMsg) -> None:
+        if event.info.level == "error":
+            errors.append(str(event.info.msg))  # type: ignore[attr-defined]
+
+    with _as_dbt(environment, folder), forking_locks(), contextlib.redirect_stdout(io.StringIO()):
+        ended = dbtRunner(callbacks=[heard]).invoke(["--log-level", "none", "--no-write-json", "parse"])
+        reset_adapters()
+    if ended.exception is not None and not errors:
+        errors.append(f"{type(ended.exception).__name__}: {ended.exception}")
+    return (ended.result if isinstance(ended.result, Manifest) else None), errors
+
+
+def compile_macros(manifest: Manifest) -> None:
+    """Compile every macro's template into the cache that dbt keeps for its process."""
+    for macro in manifest.macros.values():
+        # A macro that does not compile is told of when it is used, or never.
+        with contextlib.suppress(Exception):
+            template_cache.get_node_template(macro)
+
+
+def set_up() -> None:
+    """Do once, before any fork, what dbt does when it first comes to it, or each time anew with the same result."""
+    # One of the tables that dbt puts a query's rows in: its guesses of types load tables of dates and zones.
+    table_from_rows([["1", "2026-01-31", "2026-01-31T12:00:00", "x", "1.5", ""]], ["a", "b", "c", "d", "e", "f"])
+    result = RunResultOutput(
+        RunStatus.Success, [TimingInfo("execute")], "", 0.0, {}, None, None, "", compiled=None, compiled_code=None,
+        relation_name=None,
+    )  # fmt: skip
+    RunResultsArtifact(RunResultsMetadata(), [result], 0.0).to_dict(omit_none=False)
+    plugins = PluginManager.get_prefixed_modules()
+    PluginManager.get_prefixed_modules = lambda: plugins  # type: ignore[method-assign]
+    BehaviorFlagRendered._default_source = staticmethod(_asking_module)  # type: ignore[method-assign]
+
+
+def _asking_module() -> str:
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__") == BehaviorFlagRendered.__module__:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", "Unknown"))
+
+
+def invoke(
+    words: Sequence[str], manifest: Manifest | None, manifest_file: Path, debug_events: Collection[str] | None = None
+) -> int:
+    """Be `dbt` in this process, whose environment, working folder and output are dbt's already.
+
+    Args:
+        words: the command and its arguments.
+        manifest: what was parsed; None: dbt parses.
+        manifest_file: the same as dbt wrote it when it was prepared; stands in for `manifest.json` of a target path.
+        debug_events: the names of those debug events that are read; None: all of them.
+
+    Returns:
+        The exit code that the program would have.
+    """
+    sys.argv = ["dbt", *words]
+    reset_deprecations()
+    if manifest is not None:
+        dbt.task.runnable.write_manifest = _link_to(manifest_file)
+        dbt.compilation.Compiler.write_graph_file = lambda *_: None  # type: ignore[method-assign]
+    if debug_events is not None:
+        _JsonLogger.write_line = _only(debug_events, _JsonLogger.write_line)  # type: ignore[method-assign]
+    with forking_locks():
+        ended = dbtRunner(manifest=manifest).invoke(list(words))
+    if ended.success:
+        return 0
+    return 1 if ended.exception is None else 2
+
+
+def close_databases() -> None:
+    """Close what dbt has open, as the end of the interpreter would."""
+    reset_adapters()
+    connections = sys.modules.get("dbt.adapters.duckdb.connections")
+    manager: Any = connections and connections.DuckDBConnectionManager
+    if manager and manager._ENV is not None:
+        manager._ENV.close()
+        manager._ENV = None
+
+
+def _only(debug_events: Collection[str], write_line: Callable[..., None]) -> Callable[..., None]:
+    def write(logger: _JsonLogger, event: EventMsg) -> None:
+        if event.info.level not in ("debug", "test") or event.info.name in debug_events:
+            write_line(logger, event)
+
+    return write
+
+
+def _link_to(manifest_file: Path) -> Callable[..., None]:
+    def write_manifest(manifest: Manifest, target_path: str, which: str | None = None) -> None:
+        file = Path(target_path) / "manifest.json"
+        if manifest_file.exists() and not file.exists():
+            file.symlink_to(manifest_file)
+
+    return write_manifest
+
+
+@contextmanager
+def _as_dbt(environment: Mapping[str, str], folder: Path) -> Iterator[None]:
+    """With dbt's environment, in dbt's working folder, and as it was afterwards."""
+    before, here, argv = dict(os.environ), Path.cwd(), sys.argv
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["dbt", "parse"]
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(before)
+        sys.argv = argv

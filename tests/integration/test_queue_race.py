@@ -1,0 +1,58 @@
+"""Webserver and daemon take runs from one queue at once: each run is begun once, and a tenant's follow each other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+from dagster_apollo.host.instance import lay_home
+from dagster_apollo.host.migration import make_storage
+from tests.support.postgres import Postgres
+from tests.support.queue_participant import POOLS
+from tests.support.stack import REPOSITORY
+from tests.support.webserver import wait_until
+
+RUNS = 10
+
+
+def test_webserver_and_daemon_race_for_one_tenant(postgres: Postgres, tmp_path: Path) -> None:
+    environ = {"DAGSTER_PG_URI": postgres.url(), "DAGSTER_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+    before = dict(os.environ)
+    try:
+        make_storage(environ, lay_home(environ, REPOSITORY), lambda line: None)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+    def start(who: str) -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "tests.support.queue_participant", who, str(RUNS)]
+        return subprocess.Popen(
+            words, env=environ, cwd=REPOSITORY, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    # Two webservers beside one daemon: a run that cannot begin when it is submitted is the daemon's.
+    racing = [start("daemon"), start("webserver"), start("webserver")]
+    for process in racing:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    daemon, *webservers = racing
+    for process in webservers:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=600)[0] for process in webservers]
+    ended = "select count(*) from runs where status = 'SUCCESS'"
+    wait_until(lambda: postgres.rows(ended) == [(RUNS * len(webservers),)], "every run has ended", 600)
+    said.append(daemon.communicate(timeout=120)[0])
+
+    begun = [line.split() for text in said for line in text.splitlines()]
+    by = Counter(who for who, *_ in begun)
+    assert Counter(Counter(run_id for _, run_id, *_ in begun).values()) == {1: RUNS * len(webservers)}
+    assert set(by) == {"webserver", "daemon"}, f"nobody raced: {by}"
+    for pool in POOLS:
+        spans = sorted((float(began), float(end)) for _, _, job, began, end in begun if job == pool)
+        assert all(end <= began for (_, end), (began, _) in pairwise(spans)), pool

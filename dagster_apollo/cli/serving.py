@@ -73,12 +73,10 @@ def migrate() -> None:
 @app.command()
 def bake(folder: Annotated[Path, typer.Argument(help="Where the image keeps them.")]) -> None:
     """Make every tenant's manifest and snapshot for an image, with no credential; fail when one cannot be parsed."""
-    from dagster_apollo.code_host.baking import bake_snapshots
-    from dagster_apollo.dbt.baking import bake as bake_all
+    from dagster_apollo.code_host.baking import bake_image
 
     environ, places = here()
-    made = bake_all(environ, places, folder)
-    served = bake_snapshots(environ, places, folder)
+    made, served = bake_image(environ, places, folder)
     out.print(f"snapshots made: {', '.join(served) or 'none'}", markup=False)
     out.print(f"manifests made: {', '.join(made) or 'none, all were current'}", markup=False)
 

@@ -1,76 +1,112 @@
-"""Snapshots in the image: made while it is built, so that no tenant has to be loaded when a container starts.
+"""What an image holds of its tenants, made while it is built: manifests, and the snapshots that are served at once.
 
-They are what the tenant's folder, manifest and packages make of a location where no variable is set. That a
+Snapshots are what the tenant's folder, manifest and packages make of a location where no variable is set. That a
 deployment's variables make the same of it is found when the location is first loaded for another reason; until then
 webserver and daemon are shown what the image holds. A location that cannot be loaded without its variables has none.
+
+All of it happens in forks of one process that has Dagster and dbt imported.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dagster_apollo.code_host.dagster_internals import SerializableErrorInfo
 from dagster_apollo.code_host.location_process import MODULE, load
-from dagster_apollo.code_host.preparing import make_own_folders
+from dagster_apollo.code_host.preparing import ForkedForPreparing, make_own_folders
 from dagster_apollo.code_host.snapshot_writer import write_snapshot
 from dagster_apollo.code_host.snapshots import baked_file, content_key, installed_digest
+from dagster_apollo.code_host.zygote import import_all
+from dagster_apollo.dbt.baking import Baked, bake
 from dagster_apollo.dbt.preparation import SLIM_FILE
 from dagster_apollo.dbt.workspace import Places, repository_root
+from dagster_apollo.errors import Problem
+from dagster_apollo.execution.starter import use_forks
 from dagster_apollo.host.role import BAKING_VARIABLE, LOCATION_VARIABLE, TENANT_VARIABLE
 from dagster_apollo.locations import declared_locations
 from dagster_apollo.tenant import read_config, tenant_names
+from dagster_apollo.warm.forked_work import each_in_a_fork
+from dagster_apollo.warm.forking import end_default_database
+
+_AT_ONCE = os.cpu_count() or 1
 
 
-def bake_snapshots(environ: Mapping[str, str], places: Places, baked_dir: Path) -> list[str]:
-    """Make every location's snapshot, each in a process of its own.
+def bake_image(environ: Mapping[str, str], places: Places, baked_dir: Path) -> tuple[list[str], list[str]]:
+    """Make every tenant's manifest and every location's snapshot.
 
     Args:
-        environ: the build's variables. The instance's database is no part of a build: it may have no schema yet.
-        places: the folders, with the manifests that were made in the same build.
-        baked_dir: where the image keeps those; snapshots lie beside it.
+        environ: the build's variables, with DBT_TARGET and no tenant's among them. The instance's database is no part
+            of a build: it may have no schema yet.
+        places: the folders.
+        baked_dir: where the image keeps manifests; snapshots lie beside it.
 
     Returns:
-        The locations that have one.
+        The tenants whose manifest had to be made, and the locations that have a snapshot.
+
+    Raises:
+        ManifestError: with every problem of every tenant; there are no snapshots then.
+        HostError: this process has threads, so that it cannot fork.
     """
-    made = []
+    import_all()
+    end_default_database()
+    made = bake(environ, places, baked_dir, each=_manifests_in_forks)
+    versions = installed_digest()
     baked_file(baked_dir, "", "").parent.mkdir(parents=True, exist_ok=True)
-    for tenant in tenant_names(places.tenants_dir):
-        if read_config(places.tenants_dir / tenant, tenant)[0].python:
-            continue  # it has a server of its own
-        for location in declared_locations(places.tenants_dir, tenant):
-            state = places.of_tenant(tenant).state_dir
-            own = {
-                **{name: value for name, value in environ.items() if name != "DAGSTER_PG_URI"},
-                TENANT_VARIABLE: tenant,
-                LOCATION_VARIABLE: location,
-                BAKING_VARIABLE: "true",
-                "APOLLO_TENANTS_DIR": str(places.tenants_dir),
-                "APOLLO_STATE_DIR": str(state),
-                "DAGSTER_HOME": str(state / "dagster"),
-            }
-            command = [sys.executable, "-m", "dagster_apollo.code_host.baking", str(baked_dir)]
-            if subprocess.run(command, env=own, cwd="/", check=False).returncode == 0:
-                made.append(location)
-    return made
+    locations = [
+        (tenant, location)
+        for tenant in tenant_names(places.tenants_dir)
+        if not read_config(places.tenants_dir / tenant, tenant)[0].python  # else it has a server of its own
+        for location in declared_locations(places.tenants_dir, tenant)
+    ]
+
+    def one(place: tuple[str, str]) -> bool:
+        tenant, location = place
+        state = places.of_tenant(tenant).state_dir
+        os.environ.clear()
+        os.environ.update({name: value for name, value in environ.items() if name != "DAGSTER_PG_URI"})
+        os.environ[TENANT_VARIABLE] = tenant
+        os.environ[LOCATION_VARIABLE] = location
+        os.environ[BAKING_VARIABLE] = "true"
+        os.environ["APOLLO_TENANTS_DIR"] = str(places.tenants_dir)
+        os.environ["APOLLO_STATE_DIR"] = str(state)
+        os.environ["DAGSTER_HOME"] = str(state / "dagster")
+        tempfile.tempdir = None  # the tenant's, not what was found here
+        return _bake_snapshot(places.tenants_dir / tenant, state, baked_dir, location, versions)
+
+    done = each_in_a_fork(one, locations, _AT_ONCE)
+    return made, [location for (_, location), is_done in zip(locations, done, strict=True) if is_done]
 
 
-def main(baked_dir: Path) -> int:
-    """Make the snapshot of the location that the environment names; 1 where it does not load."""
-    environ = dict(os.environ)
-    tenant, location = environ[TENANT_VARIABLE], environ[LOCATION_VARIABLE]
-    make_own_folders(Path(environ["APOLLO_STATE_DIR"]), repository_root())
-    os.chdir(environ["DAGSTER_HOME"])
+def _manifests_in_forks(one: Callable[[str], Baked], names: Sequence[str]) -> Iterable[Baked]:
+    def forked(name: str) -> tuple[bool, list[dict[str, str]]]:
+        forks = ForkedForPreparing()
+        use_forks(forks)
+        try:
+            is_made, problems = one(name)
+        finally:
+            forks.close()
+        return is_made, [problem.as_dict() for problem in problems]
+
+    for name, done in zip(names, each_in_a_fork(forked, names, _AT_ONCE), strict=True):
+        if done is None:
+            remedy = "See what was printed above; a machine with little memory ends processes."
+            yield False, [Problem(f"tenants/{name}", "its preparation was cut off", remedy)]
+        else:
+            yield done[0], [Problem(**fields) for fields in done[1]]
+
+
+def _bake_snapshot(folder: Path, state: Path, baked_dir: Path, location: str, versions: str) -> bool:
+    """Make the snapshot of the location that this process's environment names; False where it does not load."""
+    make_own_folders(state, repository_root())
+    os.chdir(os.environ["DAGSTER_HOME"])
     loaded = load(location)
     if isinstance(loaded, SerializableErrorInfo):
-        return 1
-    folder = Path(environ["APOLLO_TENANTS_DIR"]) / tenant
-    manifest = (baked_dir / tenant / SLIM_FILE).read_bytes()
-    file = baked_file(baked_dir, location, content_key(folder, manifest, installed_digest()))
-    file.parent.mkdir(parents=True, exist_ok=True)
+        return False
+    manifest = (baked_dir / folder.name / SLIM_FILE).read_bytes()
+    file = baked_file(baked_dir, location, content_key(folder, manifest, versions))
     made = file.with_suffix(".made")
     try:
         with made.open("wb") as out:
@@ -79,8 +115,4 @@ def main(baked_dir: Path) -> int:
         made.rename(file)  # whole, or not at all
     finally:
         made.unlink(missing_ok=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    return True

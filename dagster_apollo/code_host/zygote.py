@@ -81,6 +81,12 @@ def steps() -> Iterator[Callable[[], object]]:
     yield _use_once
 
 
+def import_all() -> None:
+    """Import what a tenant's processes use, for whoever else forks them."""
+    for name in PRELOADED:
+        _import(name)
+
+
 def _import(name: str) -> None:
     with contextlib.suppress(ModuleNotFoundError):
         importlib.import_module(name)

@@ -7,28 +7,31 @@ prepared anew.
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dagster_apollo.dbt.preparation import STAMP_FILE, is_current, prepare, replace_file
-from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
+from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace
 from dagster_apollo.errors import ManifestError, Problem, ProblemsError
 from dagster_apollo.tenant import tenant_names
 
 BAKED_DIR = Path("/opt/apollo/baked")
 
 
-def bake(environ: Mapping[str, str], places: Places, baked_dir: Path = BAKED_DIR) -> list[str]:
+# Whether a tenant's manifest had to be made, and what is wrong with it.
+Baked = tuple[bool, list[Problem]]
+Each = Callable[[Callable[[str], Baked], Sequence[str]], Iterable[Baked]]
+
+
+def bake(environ: Mapping[str, str], places: Places, baked_dir: Path = BAKED_DIR, each: Each = map) -> list[str]:
     """Make every tenant's manifest and put it into the image.
 
     Args:
         environ: the build's variables, with DBT_TARGET and no tenant's among them.
         places: the folders; what an earlier build has left in `state_dir` is used where it is current.
         baked_dir: where the image keeps them.
+        each: how the work for one tenant is applied to all.
 
     Returns:
         The tenants whose manifest had to be made.
@@ -37,28 +40,23 @@ def bake(environ: Mapping[str, str], places: Places, baked_dir: Path = BAKED_DIR
         ManifestError: with every problem of every tenant, each with the tenant's name.
     """
     names = tenant_names(places.tenants_dir)
-    made: list[str] = []
-    problems: list[Problem] = []
 
-    def one(name: str) -> list[Problem]:
+    def one(name: str) -> Baked:
         try:
             workspace = open_workspace(environ, places.of_tenant(name), name, parse_only=True)
-            if prepare(workspace):
-                made.append(name)
+            is_made = prepare(workspace)
             _keep(workspace.prepared_dir, baked_dir / name)
         except ProblemsError as error:
-            return [_of_tenant(name, problem) for problem in error.problems]
-        return []
+            return False, [_of_tenant(name, problem) for problem in error.problems]
+        return is_made, []
 
     for left in baked_dir.iterdir() if baked_dir.is_dir() else ():
         if left.name not in names:  # of a tenant that is gone
             shutil.rmtree(left, ignore_errors=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(one, names):
-            problems += found
-    if problems:
+    done = list(each(one, names))
+    if problems := [problem for _, found in done for problem in found]:
         raise ManifestError(problems, "the image is not built: not every tenant can be parsed")
-    return sorted(made)
+    return sorted(name for name, (is_made, _) in zip(names, done, strict=True) if is_made)
 
 
 def take_baked(workspace: Workspace, baked_dir: Path = BAKED_DIR) -> bool:
@@ -89,20 +87,3 @@ def _keep(prepared: Path, folder: Path) -> None:
 def _of_tenant(name: str, problem: Problem) -> Problem:
     named = name in problem.where
     return problem if named else Problem(f"tenants/{name}: {problem.where}", problem.what, problem.remedy)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """What the Dockerfile calls; 1 with every problem on standard error when a tenant cannot be parsed."""
-    root = repository_root()
-    environ = dict(os.environ)
-    try:
-        made = bake(environ, Places.find(environ, root), Path(arguments[0]) if arguments else BAKED_DIR)
-    except ProblemsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"manifests made: {', '.join(made) or 'none, all were current'}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

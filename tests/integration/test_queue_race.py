@@ -17,6 +17,7 @@ from tests.support.stack import REPOSITORY
 from tests.support.webserver import wait_until
 
 RUNS = 10
+ENDED = "select count(*) from runs where status = 'SUCCESS'"
 
 
 def test_webserver_and_daemon_race_for_one_tenant(postgres: Postgres, tmp_path: Path) -> None:
@@ -34,6 +35,11 @@ def test_webserver_and_daemon_race_for_one_tenant(postgres: Postgres, tmp_path: 
             words, env=environ, cwd=REPOSITORY, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
+    def go(process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
     # Two webservers beside one daemon: a run that cannot begin when it is submitted is the daemon's.
     racing = [start("daemon"), start("webserver"), start("webserver")]
     for process in racing:
@@ -41,12 +47,12 @@ def test_webserver_and_daemon_race_for_one_tenant(postgres: Postgres, tmp_path: 
         assert process.stdout.readline() == "ready\n"
     daemon, *webservers = racing
     for process in webservers:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        go(process)
+    # One has ended before the daemon looks: a webserver began it. Which of the others are whose is the race.
+    wait_until(lambda: postgres.rows(ENDED) > [(0,)], "a run has ended", 600)
+    go(daemon)
     said = [process.communicate(timeout=600)[0] for process in webservers]
-    ended = "select count(*) from runs where status = 'SUCCESS'"
-    wait_until(lambda: postgres.rows(ended) == [(RUNS * len(webservers),)], "every run has ended", 600)
+    wait_until(lambda: postgres.rows(ENDED) == [(RUNS * len(webservers),)], "every run has ended", 600)
     said.append(daemon.communicate(timeout=120)[0])
 
     begun = [line.split() for text in said for line in text.splitlines()]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dagster_apollo.code_host.baking import bake_snapshots
 from dagster_apollo.code_host.preparing import Report, prepare_tenant
 from dagster_apollo.code_host.snapshots import LIST_REPOSITORIES, read_entry
 from dagster_apollo.dbt.baking import bake
 from dagster_apollo.dbt.preparation import STAMP_FILE
 from dagster_apollo.dbt.workspace import Places
 from dagster_apollo.errors import ManifestError
+from tests.support.stack import BIN, REPOSITORY
 from tests.support.tenants import write_tenant
 
 Prepare = Callable[..., Report]
@@ -123,14 +124,14 @@ def test_snapshots_are_made_without_the_database_and_whole_or_not_at_all(tmp_pat
     write_tenant(tmp_path / "tenants", "alpha", {"first.sql": "select 1 as id"})
     write_tenant(tmp_path / "tenants", "broken", {"first.sql": "select 1 as id"})
     (tmp_path / "tenants/broken/definitions.py").write_text("raise ValueError('not here')")
-    found = Places.find(places(tmp_path), tmp_path)
-    bake({"DBT_TARGET": "prod", **places(tmp_path)}, found, tmp_path / "baked")
     nowhere = {"DAGSTER_PG_URI": "postgresql://nobody@127.0.0.1:1/none"}
     environ = {"PATH": os.environ["PATH"], "DBT_TARGET": "prod", **places(tmp_path), **nowhere}
 
-    made = bake_snapshots(environ, found, tmp_path / "baked")
+    words = [str(BIN / "apollo"), "bake", str(tmp_path / "baked")]
+    made = subprocess.run(words, env=environ, cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
-    assert made == ["alpha"]
+    assert "manifests made: alpha, broken\n" in made.stdout
+    assert "snapshots made: alpha\n" in made.stdout
     [snapshot] = (tmp_path / "baked-snapshots").iterdir()
     assert snapshot.name.startswith("alpha-")
     assert read_entry(snapshot, LIST_REPOSITORIES)

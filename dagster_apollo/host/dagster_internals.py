@@ -6,7 +6,6 @@ Nothing else under `host/` imports a private name, but `storage.py`; a test hold
 
 from threading import Thread
 
-from alembic.script import ScriptDirectory
 from dagster._core.definitions.freshness import CronFreshnessPolicy, TimeWindowFreshnessPolicy
 from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
@@ -37,9 +36,7 @@ from dagster._grpc.utils import max_rx_bytes, max_send_bytes
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils.log import configure_loggers
 from dagster._utils.schedules import reverse_cron_string_iterator
-from dagster_postgres import run_storage
 from dagster_postgres.run_storage import PostgresRunStorage
-from dagster_postgres.utils import pg_alembic_config
 
 __all__ = [
     "IO_TYPE_EXTENSION",
@@ -65,7 +62,6 @@ __all__ = [
     "TimeWindowFreshnessPolicy",
     "WorkspaceLoadTarget",
     "WorkspaceProcessContext",
-    "alembic_scripts",
     "configure_loggers",
     "create_daemons_from_instance",
     "daemon_controller_from_instance",
@@ -76,12 +72,6 @@ __all__ = [
     "reverse_cron_string_iterator",
     "workspace_of",
 ]
-
-
-def alembic_scripts() -> ScriptDirectory:
-    """The migrations of Dagster's storages on Postgres, which are one line of revisions."""
-    # Where dagster-postgres keeps `alembic.ini` is told by the path of any of its storages.
-    return ScriptDirectory.from_config(pg_alembic_config(str(run_storage.__file__)))
 
 
 def workspace_of(controller: DagsterDaemonController) -> WorkspaceProcessContext:

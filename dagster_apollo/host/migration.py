@@ -1,16 +1,13 @@
-"""The schema of the instance's database: made and brought up to date in one place, and waited for everywhere else.
+"""The schema of the instance's database, made and brought up to date: `apollo migrate`, the one thing that changes it.
 
-`apollo migrate` is the one thing that changes it, under a lock, before a new version is started; the roles start when
-the schema is theirs. A database that is ahead of this version is let be: after a rollback the older image runs on it,
-as Dagster's migrations only add.
+Under a lock, before a new version is started. A database that is ahead of this version is let be: after a rollback the
+older image runs on it, as Dagster's migrations only add. Looking at it, and waiting for it, is `schema.py`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy
@@ -20,62 +17,14 @@ from sqlalchemy import exc
 
 from dagster_apollo.errors import HostError, Problem
 from dagster_apollo.host.compute_log_table import LOG_TABLES
-from dagster_apollo.host.dagster_internals import PostgresRunStorage, alembic_scripts
+from dagster_apollo.host.dagster_internals import PostgresRunStorage
 from dagster_apollo.host.instance import database_problems
+from dagster_apollo.host.schema import schema_of
 from dagster_apollo.runs.place import database_url
 
 # Any number that nothing else in this database takes: pg_advisory_lock knows no names.
 _LOCK = 0x61706F6C6C6F
 _LOCK_TIMEOUT_SECONDS = 600
-_POLL_SECONDS = 1.0
-# One table of each of Dagster's three storages, made in this order, and ours.
-_TABLES = ("runs", "event_logs", "job_ticks", *(table.name for table in LOG_TABLES.sorted_tables))
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What a database holds, against what this version needs.
-
-    Attributes:
-        missing: tables that are not there.
-        revision: of the database; None: none.
-        wanted: this version's.
-        is_newer: whether a later version than this one has been at it.
-    """
-
-    missing: tuple[str, ...]
-    revision: str | None
-    wanted: str
-    is_newer: bool
-
-    @property
-    def serves(self) -> bool:
-        """Whether this version can work with it."""
-        return not self.missing and (self.revision == self.wanted or self.is_newer)
-
-    def __str__(self) -> str:
-        if self.missing:
-            return f"the tables {', '.join(self.missing)} are missing"
-        return f"its schema is at {self.revision}, this version's is {self.wanted}"
-
-
-def schema_of(url: str) -> Schema:
-    """Look at a database.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError: it cannot be asked.
-    """
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args={"connect_timeout": 5})
-    with engine.connect() as connection:
-        there = set(sqlalchemy.inspect(connection).get_table_names())
-    missing = tuple(name for name in _TABLES if name not in there)
-    scripts = alembic_scripts()
-    wanted = str(scripts.get_current_head())
-    if missing:
-        return Schema(missing, None, wanted, False)
-    revision = PostgresRunStorage(url, should_autocreate_tables=False).alembic_version()[0]
-    known = {script.revision for script in scripts.walk_revisions()}
-    return Schema((), revision, wanted, revision is not None and revision not in known)
 
 
 def migrate(url: str, home: Path, say: Callable[[str], None]) -> bool:
@@ -134,38 +83,6 @@ def make_storage(environ: Mapping[str, str], home: Path, say: Callable[[str], No
         instance.event_log_storage.get_maximum_record_id()
         if instance.schedule_storage:
             instance.schedule_storage.all_instigator_state()
-
-
-def wait_for_schema(url: str, timeout_seconds: float, say: Callable[[str], None]) -> None:
-    """Wait until the database answers with a schema that this version can work with.
-
-    Raises:
-        HostError: it did not within the time; says what it waited for.
-    """
-    end = time.monotonic() + timeout_seconds
-    told = ""
-    while True:
-        problem = _not_yet(url)
-        if problem is None:
-            return
-        if time.monotonic() >= end:
-            raise HostError([problem], f"waited {timeout_seconds:g} s for the database")
-        if problem.what != told:
-            say(f"waiting for the database: {problem}")
-            told = problem.what
-        time.sleep(_POLL_SECONDS)
-
-
-def _not_yet(url: str) -> Problem | None:
-    if problems := database_problems(url):
-        return problems[0]
-    try:
-        schema = schema_of(url)
-    except exc.SQLAlchemyError as error:
-        return Problem("DAGSTER_PG_URI", f"cannot be asked: {type(error).__name__}", "See the database's log.")
-    if schema.serves:
-        return None
-    return Problem("DAGSTER_PG_URI", str(schema), "Run `apollo migrate`: a deploy does it before it starts anything.")
 
 
 @contextmanager

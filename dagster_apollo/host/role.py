@@ -105,19 +105,24 @@ def say(line: str) -> None:
         sys.stdout.flush()
 
 
-def wait_for_database(values: Values, tell: Callable[[str], None] = say) -> None:
+def wait_for_database(values: Values, tell: Callable[[str], None] = say, capacity: int | None = None) -> None:
     """Wait until the database has this version's schema; on SQLite there is nothing to wait for.
+
+    Args:
+        values: settings.
+        tell: one line of the log.
+        capacity: how many runs the code host's memory holds; None: what it said last.
 
     Raises:
         HostError: it had not within APOLLO_WAIT_SECONDS, or it takes fewer connections than all roles may need.
     """
     from dagster_apollo.dbt.workspace import repository_root
-    from dagster_apollo.host.migration import wait_for_schema
+    from dagster_apollo.host.schema import wait_for_schema
     from dagster_apollo.runs.connections import require_connections
 
     if url := values.text("DAGSTER_PG_URI"):
         wait_for_schema(url, float(values.integer("APOLLO_WAIT_SECONDS") or 0), tell)
-        if warning := require_connections(url, repository_root() / "dagster.yaml"):
+        if warning := require_connections(url, repository_root() / "dagster.yaml", capacity):
             tell(str(warning))
 
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import dagster as dg
 
-KEY = "apollo_runs_at_once"
+from dagster_apollo.runs.dagster_tables import CAPACITY_KEY
 
 
 def publish(instance: dg.DagsterInstance, runs: int) -> None:
     """Tell those who launch how many runs there may be at once."""
-    instance.daemon_cursor_storage.set_cursor_values({KEY: str(runs)})
+    instance.daemon_cursor_storage.set_cursor_values({CAPACITY_KEY: str(runs)})
 
 
 def published(instance: dg.DagsterInstance) -> int | None:
     """What the code host said last; None: nothing yet."""
-    text = instance.daemon_cursor_storage.get_cursor_values({KEY}).get(KEY, "")
+    text = instance.daemon_cursor_storage.get_cursor_values({CAPACITY_KEY}).get(CAPACITY_KEY, "")
     return int(text) if text.isdigit() else None
 
 

@@ -15,6 +15,7 @@ import sqlalchemy
 import yaml
 
 from dagster_apollo.errors import HostError, Problem
+from dagster_apollo.runs.dagster_tables import CAPACITY_KEY, connect, value
 from dagster_apollo.runs.pools import ANY_OTHER, DAEMON, RUN, WEBSERVER
 
 # What a process has beside its pool. The webserver: who logged out, readings of `/status`, a lock while it launches;
@@ -24,8 +25,6 @@ _BESIDE_WEBSERVER, _BESIDE_DAEMON, _BESIDE_RUN = 4, 3, 1
 _COMMANDS = 3
 # Requests of people that a tenant's server answers with a question of its own, beside the daemon's ticks.
 _BY_HAND = 2
-# Where the code host says how many runs its memory holds, if they are fewer than `dagster.yaml` allows.
-_CAPACITY_KEY = "apollo_runs_at_once"
 # Dagster's own, where `dagster.yaml` says nothing.
 _DEFAULT_RUNS, _DEFAULT_WORKERS = 10, 8
 
@@ -71,12 +70,13 @@ def demand_of(dagster_yaml: Path, capacity: int | None = None) -> Demand | None:
     return Demand(services, runs * (max(RUN.most, ANY_OTHER.most) + _BESIDE_RUN))
 
 
-def require_connections(url: str, dagster_yaml: Path) -> Problem | None:
+def require_connections(url: str, dagster_yaml: Path, capacity: int | None = None) -> Problem | None:
     """Compare what may be open with what the server takes.
 
     Args:
         url: of the instance's Postgres, with its driver.
         dagster_yaml: the instance's `dagster.yaml`.
+        capacity: how many runs the code host's memory holds; None: what it said last.
 
     Returns:
         A warning, where only a deploy would exceed it.
@@ -85,7 +85,7 @@ def require_connections(url: str, dagster_yaml: Path) -> Problem | None:
         HostError: the server takes fewer.
         sqlalchemy.exc.SQLAlchemyError: it cannot be asked.
     """
-    demand, allowed = demand_of(dagster_yaml, _published_capacity(url)), allowed_connections(url)
+    demand, allowed = demand_of(dagster_yaml, capacity or _published_capacity(url)), allowed_connections(url)
     if demand is None:
         what = f"the server takes {allowed} connections of this user, and nothing bounds how many runs there are"
         return Problem("DAGSTER_PG_URI", what, "Set `max_concurrent_runs` in dagster.yaml.", "warning")
@@ -120,27 +120,19 @@ def allowed_connections(url: str) -> int:
         " r.rolconnlimit, d.datconnlimit"
         " from pg_roles r, pg_database d where r.rolname = current_user and d.datname = current_database()"
     )
-    with _connection(url) as connection:
+    with connect(url) as connection:
         most, reserved, *limits = (int(number) for number in connection.execute(question).one())
     return min([most - reserved, *(limit for limit in limits if limit >= 0)])
 
 
-def _connection(url: str) -> sqlalchemy.Connection:
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args={"connect_timeout": 5})
-    return engine.connect()
-
-
 def _published_capacity(url: str) -> int | None:
-    with _connection(url) as connection:
-        if connection.execute(sqlalchemy.text("select to_regclass('kvs')")).scalar_one() is None:
-            return None
-        question = sqlalchemy.text("select value from kvs where key = :key")
-        value = str(connection.execute(question, {"key": _CAPACITY_KEY}).scalar_one_or_none())
-    return int(value) if value.isdigit() else None
+    with connect(url) as connection:
+        told = value(connection, CAPACITY_KEY) or ""
+    return int(told) if told.isdigit() else None
 
 
 def _number(config: Mapping[str, Any], default: int, *path: str) -> int:
-    value: Any = config
+    found: Any = config
     for name in path:
-        value = (value or {}).get(name)
-    return default if value is None else int(value)
+        found = (found or {}).get(name)
+    return default if found is None else int(found)

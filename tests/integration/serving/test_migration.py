@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
+from dagster_postgres import run_storage
+from dagster_postgres.utils import pg_alembic_config
 
-from dagster_apollo.host.dagster_internals import alembic_scripts
-from dagster_apollo.host.migration import schema_of
+from dagster_apollo.host.schema import schema_of
 from dagster_apollo.settings import read
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.roles import Roles, roles_of
@@ -63,7 +65,8 @@ def test_a_database_that_a_later_version_has_migrated_is_let_be(roles: Roles, em
 def test_a_database_of_an_earlier_version_is_brought_up_to_date(roles: Roles, empty: Postgres) -> None:
     assert roles.start("migrate").wait(60) == 0
     [(head,)] = empty.rows("select version_num from alembic_version")
-    earlier = alembic_scripts().get_revision(head).down_revision
+    scripts = ScriptDirectory.from_config(pg_alembic_config(str(run_storage.__file__)))
+    earlier = scripts.get_revision(head).down_revision
     empty.rows(f"update alembic_version set version_num = '{earlier}' returning 1")
 
     assert not schema_of(url(empty)).serves

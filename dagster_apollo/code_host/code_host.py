@@ -28,6 +28,7 @@ from dagster_apollo.code_host.answers import (
     start_run_result,
 )
 from dagster_apollo.code_host.broker import Broker
+from dagster_apollo.code_host.database_wait import DatabaseWait
 from dagster_apollo.code_host.directory import Location
 from dagster_apollo.code_host.folder_watch import FolderWatch
 from dagster_apollo.code_host.front_process import Front
@@ -65,6 +66,7 @@ class CodeHost:
         environ_of_ours: of a process that reads and writes Dagster's records and calls the front.
         broker: starts tenants' containers; None where there are none.
         watch: sees that a tenant's folder has changed; None where it never does.
+        database: waited for; set before it runs.
     """
 
     loop: Loop
@@ -78,6 +80,7 @@ class CodeHost:
     watch: FolderWatch | None = None
     tell: Callable[[str], None] = say
     front: Front = field(init=False)
+    database: DatabaseWait = field(init=False)
     runs: RunsHere = field(init=False)
     _stopping: bool = field(default=False, init=False)
     _locations: dict[str, ServedLocation | StockLocation] = field(init=False)
@@ -104,26 +107,22 @@ class CodeHost:
         stock.want(str(location.key), location.environ)
 
     def run(self, publish: Callable[[Sequence[Location], bool], None]) -> None:
-        """Serve until told to end, then drain.
+        """Serve until told to end, or until the database was waited for in vain, then drain.
 
         Args:
             publish: is given what the directory says, whenever it may have changed.
         """
-        while not self._stopping:
+        while not self._stopping and self.database.problem is None:
             self._look_after()
             publish(self._served(), False)
             self.loop.turn(TICK_SECONDS)
         publish(self._served(), True)
+        self.database.stop()
         self._drain()
 
     def stop(self, *_: object) -> None:
         """Begin to end: what a signal does."""
         self._stopping = True
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether it was told to end."""
-        return self._stopping
 
     def asked(self, fields: Mapping[str, Any]) -> None:
         """What the front asks; answered now or later."""
@@ -234,7 +233,7 @@ class CodeHost:
                 return
             if pid == 0:
                 return
-            if self.broker and self.broker.ended(pid, status):
+            if self.database.ended(pid, status) or (self.broker and self.broker.ended(pid, status)):
                 continue
             code = os.waitstatus_to_exitcode(status)
             if any(each.ended(pid, code) for each in self._stock()):

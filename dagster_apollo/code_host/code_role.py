@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dagster_apollo import environment
 from dagster_apollo.code_host.broker import Broker, container_places
-from dagster_apollo.code_host.code_host import TICK_SECONDS, CodeHost
+from dagster_apollo.code_host.code_host import CodeHost
+from dagster_apollo.code_host.database_wait import DatabaseWait
 from dagster_apollo.code_host.directory import DEFAULT_PORT, Directory
 from dagster_apollo.code_host.directory_server import DirectoryServer
 from dagster_apollo.code_host.folder_watch import FolderWatch
@@ -40,13 +39,12 @@ from dagster_apollo.code_host.walls import (
     take_orphans,
 )
 from dagster_apollo.code_host.zygote_process import Zygote
-from dagster_apollo.dbt.workspace import Places, repository_root
+from dagster_apollo.dbt.workspace import Places
 from dagster_apollo.elsewhere.environments import RunEnvironments
 from dagster_apollo.errors import HostError, Problem
 from dagster_apollo.host.memory import capacity_here
 from dagster_apollo.host.role import TENANT_VARIABLE, UNPRIVILEGED_ID, Release, code_token, role_settings, say
 from dagster_apollo.locations import declared_locations
-from dagster_apollo.settings import Values
 from dagster_apollo.tenant import chosen_names, read_config
 from dagster_apollo.warehouse.profiles import require_shared_settings
 
@@ -138,14 +136,14 @@ def serve(environ: Mapping[str, str], root: Path, *, own_state: bool = True) -> 
         say(f"the code host's directory is on {bind}:{port}, its front on {port + 1}; {len(names)} tenants")
         capacity = capacity_here(values)
         say(capacity.why)
-        instance = _instance_of(values, environ, host, capacity.runs)
-        if instance is None:
-            return  # told to end while it waited
+        database = host.database = DatabaseWait(environ, capacity.runs)
         host.run(
             lambda locations, draining: server.show(
-                replace(directory, locations=tuple(locations), instance=instance, draining=draining)
+                replace(directory, locations=tuple(locations), instance=database.instance, draining=draining)
             )
         )
+    if database.problem:
+        raise HostError([database.problem])
 
 
 def _given_to_ours(environ: Mapping[str, str], shared_home: Path | None) -> dict[str, str]:
@@ -227,33 +225,3 @@ def _open_broker(
             wrong[cell.name] = problem
     usable = {name: place for name, place in found.items() if name not in wrong}
     return Broker.open(environ, places, cells, usable, say)
-
-
-def _instance_of(values: Values, environ: Mapping[str, str], host: CodeHost, runs: int) -> str | None:
-    """Wait for the database, in a process of its own that takes Dagster away with it; the instance's id.
-
-    Args:
-        values: settings.
-        environ: everybody's variables.
-        host: that may be told to end meanwhile.
-        runs: how many there may be here at once, which is told to those who launch them.
-    """
-    if not values["DAGSTER_PG_URI"]:
-        return ""
-    command = [sys.executable, "-m", "dagster_apollo.code_host.waiting", str(runs)]
-    given = {name: environ[name] for name in ("DAGSTER_PG_URI", "APOLLO_WAIT_SECONDS", "PATH") if name in environ}
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=given, cwd=repository_root()
-    )
-    while process.poll() is None:
-        if host.is_stopping:
-            process.terminate()
-            process.wait()
-            return None
-        time.sleep(TICK_SECONDS)
-    assert process.stdout is not None  # noqa: S101
-    told = process.stdout.read().decode()
-    if process.returncode:
-        *_, last = told.strip().splitlines() or ["it said nothing"]
-        raise HostError([Problem("DAGSTER_PG_URI", last, "Run `apollo migrate`, and see the database's log.")])
-    return told.strip()

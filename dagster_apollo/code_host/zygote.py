@@ -31,9 +31,9 @@ from dagster_apollo.errors import HostError
 from dagster_apollo.host.role import say
 from dagster_apollo.warm.forking import end_default_database, fork
 
-# After a tenant was begun to be prepared, so long the next is waited for before there is more to import: an import
-# takes a second, what the image holds of a tenant is looked at in less than a tenth.
-_NEXT_SECONDS = 0.25
+# While tenants are looked at that the image holds, nothing is imported: it would take the processor from whoever shows
+# them first. So long after the last was asked for there is quiet; one that is prepared for longer makes a manifest.
+_QUIET_SECONDS, _LOOKING_SECONDS = 5.0, 0.5
 # What a tenant's processes import, so that none of them pays for it; what is not installed is passed over.
 PRELOADED = (
     "antlr4",
@@ -100,6 +100,42 @@ def _use_once() -> None:
     gc.freeze()
 
 
+class Preloading:
+    """When what is to be imported is imported: at once where a fork waits for it, else when there is quiet."""
+
+    def __init__(self) -> None:
+        self._left: deque[Callable[[], object]] = deque(steps())
+        self._last_asked_at = time.monotonic()
+        self._preparing: dict[int, float] = {}
+
+    @property
+    def is_done(self) -> bool:
+        return not self._left
+
+    def prepared(self, pid: int) -> None:
+        """Take note that a tenant is being prepared."""
+        self._last_asked_at = self._preparing[pid] = time.monotonic()
+
+    def ended(self, pid: int) -> None:
+        """Take note that a process has ended."""
+        self._preparing.pop(pid, None)
+
+    def seconds_until_next(self) -> float | None:
+        """How long to listen before the next step, unless a fork waits for it; None: there is none."""
+        if self.is_done:
+            return None
+        due_at = min(
+            self._last_asked_at + _QUIET_SECONDS,
+            *(began_at + _LOOKING_SECONDS for began_at in self._preparing.values()),
+            math.inf,
+        )
+        return max(0.0, due_at - time.monotonic())
+
+    def step(self) -> None:
+        """Load the next."""
+        self._left.popleft()()
+
+
 def serve(asked: Line) -> None:
     """Fork what is asked for until the first process is gone.
 
@@ -111,38 +147,38 @@ def serve(asked: Line) -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the first process says when it is over
     asked.send({"is": "up", "digest": installed_digest()})
-    prepared_at = -math.inf
-    left: deque[Callable[[], object]] = deque(steps())
+    preloading = Preloading()
     waiting: list[Message] = []
     try:
         while True:
-            pause = max(0.0, prepared_at + _NEXT_SECONDS - time.monotonic())
-            readable, _, _ = select.select([asked, woken], [], [], pause if left else None)
+            pause = 0.0 if waiting else preloading.seconds_until_next()
+            readable, _, _ = select.select([asked, woken], [], [], pause)
             if woken in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(woken, 4096)
-            _tell_of_the_ended(asked)
+            for pid in _tell_of_the_ended(asked):
+                preloading.ended(pid)
             while asked in readable and (message := asked.receive()):
-                if left and message.fields["kind"] != "prepare":
+                if message.fields["kind"] != "prepare":
                     waiting.append(message)
-                else:
-                    _fork(asked, message)
-                    prepared_at = time.monotonic()
-            if left and not readable:
-                left.popleft()()
-            while waiting and not left:
+                elif (forked := _fork(asked, message)) is not None:
+                    preloading.prepared(forked)
+            if not readable and not preloading.is_done:
+                preloading.step()
+            while waiting and preloading.is_done:
                 _fork(asked, waiting.pop(0))
     except LineClosed:
         return
 
 
-def _tell_of_the_ended(asked: Line) -> None:
+def _tell_of_the_ended(asked: Line) -> Iterator[int]:
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
             asked.send({"is": "ended", "pid": ended[0], "code": os.waitstatus_to_exitcode(ended[1])})
+            yield ended[0]
 
 
-def _fork(asked: Line, message: Message) -> None:
+def _fork(asked: Line, message: Message) -> int | None:
     fields = message.fields
     [descriptor] = message.descriptors
 
@@ -170,10 +206,11 @@ def _fork(asked: Line, message: Message) -> None:
         pid = fork(child)
     except (OSError, HostError) as error:  # no memory, say: its line closes, as if it had ended at once
         say(f"{fields['name']}: cannot be forked: {error}")
-    else:
-        asked.send({"is": "forked", "id": fields["id"], "pid": pid})
+        return None
     finally:
         message.close()
+    asked.send({"is": "forked", "id": fields["id"], "pid": pid})
+    return pid
 
 
 def _become(fields: Mapping[str, Any]) -> None:

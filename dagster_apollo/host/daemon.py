@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dagster_apollo.code_host.directory import split_address
 from dagster_apollo.host.alive import HEARTBEAT_FILE
+from dagster_apollo.host.collection import resume
 from dagster_apollo.host.compute_logs import remove_old_logs
 from dagster_apollo.host.dagster_internals import (
     DagsterDaemonController,
@@ -31,7 +32,7 @@ from dagster_apollo.host.dagster_internals import (
     workspace_of,
 )
 from dagster_apollo.host.freshness import create_daemons
-from dagster_apollo.host.front_client import FrontCalls, calling_the_front
+from dagster_apollo.host.front_client import calling_the_front
 from dagster_apollo.host.instance import instance_id, lay_home
 from dagster_apollo.host.memory import capacity_here
 from dagster_apollo.host.remote_workspace import RemoteWorkspace
@@ -90,7 +91,7 @@ def serve(environ: Mapping[str, str], root: Path) -> None:
                 publish(instance, capacity_here(values).runs)
             sweep(instance, say)
             remote = RemoteWorkspace(*place, instance_id(instance))
-            stack.enter_context(calling_the_front(FrontCalls(place[0], token, remote.current_id, remote.code_host)))
+            stack.enter_context(calling_the_front(remote.calls(token)))
             controller = stack.enter_context(
                 daemon_controller_from_instance(
                     instance,
@@ -106,6 +107,7 @@ def serve(environ: Mapping[str, str], root: Path) -> None:
                 days = values.integer("APOLLO_LOG_DAYS") or 1, values.integer("APOLLO_RECORD_DAYS") or 1
                 stack.callback(_keep_removing(url, *days).set)
             sign.watch(controller)
+            resume()
             say("the daemon is at work")
             controller.check_daemon_loop()
     except KeyboardInterrupt:

@@ -23,7 +23,7 @@ from dagster._core.storage.compute_log_manager import (
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.workspace.context import IWorkspaceProcessContext, WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceLoadTarget
-from dagster._core.workspace.workspace import CodeLocationEntry
+from dagster._core.workspace.workspace import CodeLocationEntry, CodeLocationLoadStatus, DefinitionsSource
 from dagster._daemon.controller import (
     DagsterDaemonController,
     create_daemons_from_instance,
@@ -34,6 +34,7 @@ from dagster._daemon.freshness import FreshnessDaemon
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.utils import max_rx_bytes, max_send_bytes
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.log import configure_loggers
 from dagster._utils.schedules import reverse_cron_string_iterator
 from dagster_postgres.run_storage import PostgresRunStorage
@@ -44,6 +45,7 @@ __all__ = [
     "CapturedLogSubscription",
     "CloudStorageComputeLogManager",
     "CodeLocationEntry",
+    "CodeLocationLoadStatus",
     "ComputeIOType",
     "ComputeLogManager",
     "ConfigurableClass",
@@ -52,6 +54,7 @@ __all__ = [
     "DagsterDaemon",
     "DagsterDaemonController",
     "DagsterGrpcClient",
+    "DefinitionsSource",
     "FreshnessDaemon",
     "GrpcServerCodeLocation",
     "GrpcServerCodeLocationOrigin",
@@ -59,6 +62,7 @@ __all__ = [
     "LocalComputeLogManager",
     "PollingComputeLogSubscriptionManager",
     "PostgresRunStorage",
+    "SerializableErrorInfo",
     "TimeWindowFreshnessPolicy",
     "WorkspaceLoadTarget",
     "WorkspaceProcessContext",

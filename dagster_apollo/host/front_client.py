@@ -25,14 +25,19 @@ import grpc
 from dagster_apollo.code_host.calls import AUTHORIZATION, CALLS, LOCATION
 from dagster_apollo.host.dagster_internals import (
     CodeLocationEntry,
+    CodeLocationLoadStatus,
     DagsterGrpcClient,
+    DefinitionsSource,
     GrpcServerCodeLocation,
     GrpcServerCodeLocationOrigin,
+    SerializableErrorInfo,
     WorkspaceProcessContext,
     max_rx_bytes,
     max_send_bytes,
 )
 
+# The class of the error with which Dagster says that a location's server cannot be reached.
+UNREACHABLE = "DagsterUserCodeUnreachableError"
 # So long a code host that cannot be reached is waited for: a container's start, and its first location's.
 RESTART_SECONDS = 30.0
 _PAUSE_SECONDS = 0.5
@@ -48,6 +53,7 @@ class FrontCalls:
         current_id: the id of what the front serves now of a location; None: not known.
         code_host: which code host is behind the address now; None: not known. During a deploy the old one keeps the
             connections that it has while it drains, and begins nothing any more.
+        is_prepared: whether there is anything to ask of a location yet.
         patience_seconds: how long it is waited for by a call that only computes.
     """
 
@@ -55,6 +61,7 @@ class FrontCalls:
     token: str = field(repr=False)
     current_id: Callable[[str], str | None]
     code_host: Callable[[], str | None]
+    is_prepared: Callable[[str], bool] = lambda location: True
     patience_seconds: float = RESTART_SECONDS
     _channels: dict[str, tuple[str | None, grpc.Channel]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -147,6 +154,21 @@ class _Presenting(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterc
         return _CallDetails(details.method, details.timeout, [*told, (AUTHORIZATION, self._authorization)], *kept)
 
 
+def being_prepared(origin: GrpcServerCodeLocationOrigin) -> CodeLocationEntry:
+    """What is shown of a location that nobody needs to ask for yet: it is loaded as soon as the directory says so."""
+    now = time.time()
+    return CodeLocationEntry(
+        origin=origin,
+        code_location=None,
+        load_error=SerializableErrorInfo(f"The location {origin.location_name} is being prepared.\n", [], UNREACHABLE),
+        load_status=CodeLocationLoadStatus.LOADED,
+        display_metadata=origin.get_display_metadata(),
+        update_timestamp=now,
+        version_key=str(now),
+        definitions_source=DefinitionsSource.CODE_SERVER,
+    )
+
+
 @contextmanager
 def calling_the_front(calls: FrontCalls) -> Iterator[None]:
     """Have this process call the front as said, as long as the block lasts."""
@@ -202,10 +224,13 @@ def calling_the_front(calls: FrontCalls) -> Iterator[None]:
     def our_load(self: Any, entry_of: Any, reload: bool) -> CodeLocationEntry:
         workspace = getattr(self, "_current_workspace", None)
         before = workspace.code_location_entries.get(entry_of.location_name) if workspace else None
-        if not reload and before and before.origin == entry_of and before.code_location and calls.is_ours(entry_of):
+        if not reload and calls.is_ours(entry_of):
+            kept = before if before and before.origin == entry_of and before.code_location else None
             known = calls.current_id(entry_of.location_name)
-            if known is not None and known == before.code_location.server_id:
-                return before  # type: ignore[no-any-return]
+            if kept and known is not None and known == kept.code_location.server_id:
+                return kept  # type: ignore[no-any-return]
+            if not calls.is_prepared(entry_of.location_name):
+                return kept or being_prepared(entry_of)
         return load_location(self, entry_of, reload)  # type: ignore[no-any-return]
 
     def our_watching(self: Any, watched: Any) -> None:

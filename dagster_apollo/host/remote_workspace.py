@@ -18,11 +18,10 @@ from dagster_apollo.host.dagster_internals import (
     WorkspaceLoadTarget,
     WorkspaceProcessContext,
 )
+from dagster_apollo.host.front_client import UNREACHABLE, FrontCalls
 
 # Between two questions, so that a directory that answers at once is not asked without end; and when it is away.
 PAUSE_SECONDS, AWAY_SECONDS = 0.2, 3.0
-# How Dagster calls that a location's server could not be reached.
-UNREACHABLE = "DagsterUserCodeUnreachableError"
 _log = logging.getLogger("dagster_apollo.workspace")
 
 
@@ -75,6 +74,16 @@ class RemoteWorkspace(WorkspaceLoadTarget):
         if self._state.problem is not None or directory is None:
             return None
         return next((entry.server_id for entry in directory.locations if entry.name == location), None)
+
+    def is_prepared(self, location: str) -> bool:
+        """Whether there is anything to ask of a location; also where nothing is known of it."""
+        directory = self._state.directory
+        entries = directory.locations if directory and self._state.problem is None else ()
+        return all(entry.server_id is not None for entry in entries if entry.name == location)
+
+    def calls(self, token: str) -> FrontCalls:
+        """How this process calls the front of this code host."""
+        return FrontCalls(self._host, token, self.current_id, self.code_host, self.is_prepared)
 
     def code_host(self) -> str | None:
         """Which start of the code host was heard last; None: none yet."""

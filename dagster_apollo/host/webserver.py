@@ -25,8 +25,9 @@ from dagster_apollo.access.identity.login import Login
 from dagster_apollo.access.scoping.scoped_webserver import ScopedProcessContext, ScopedWebserver
 from dagster_apollo.code_host.directory import split_address
 from dagster_apollo.fork import load_fork
+from dagster_apollo.host.collection import resume
 from dagster_apollo.host.dagster_internals import configure_loggers
-from dagster_apollo.host.front_client import FrontCalls, calling_the_front
+from dagster_apollo.host.front_client import calling_the_front
 from dagster_apollo.host.instance import instance_id, lay_home
 from dagster_apollo.host.migration import make_storage
 from dagster_apollo.host.remote_workspace import RemoteWorkspace
@@ -76,7 +77,7 @@ def serve(environ: Mapping[str, str], root: Path, *, local: bool = False, migrat
         instance = stack.enter_context(DagsterInstance.from_config(str(home)))
         widen(instance, WEBSERVER)
         remote = RemoteWorkspace(*place, instance_id(instance))
-        stack.enter_context(calling_the_front(FrontCalls(place[0], token, remote.current_id, remote.code_host)))
+        stack.enter_context(calling_the_front(remote.calls(token)))
         context = stack.enter_context(ScopedProcessContext(instance, workspace_load_target=remote))
         stack.callback(remote.keep_current(context).set)
         status = StatusReader(context, remote, values, Release.here(values))
@@ -101,6 +102,7 @@ def serve(environ: Mapping[str, str], root: Path, *, local: bool = False, migrat
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             ws_max_size=_MAX_WEBSOCKET_BYTES,
         )
+        resume()
         _Server(config).run()
     say("the webserver has ended")
 

@@ -28,6 +28,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "LocalComputeLogManager": ("base_dir", "inst_data"),
     "PollingComputeLogSubscriptionManager": ("manager",),
     "PostgresRunStorage": ("postgres_url", "should_autocreate_tables"),
+    "SerializableErrorInfo": ("message", "stack", "cls_name"),
     "WorkspaceProcessContext": ("instance", "workspace_load_target"),
     "configure_loggers": ("log_level",),
     "create_daemons_from_instance": ("instance",),
@@ -45,6 +46,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 # Classes: the members that we call, override or inherit.
 MEMBERS: dict[str, tuple[str, ...]] = {
     "CodeLocationEntry": ("origin", "code_location", "load_error"),
+    "CodeLocationLoadStatus": ("LOADED",),
+    "DefinitionsSource": ("CODE_SERVER",),
     "DagsterGrpcClient": ("_channel", "_get_response", "_gen_response", "reload_code"),
     "GrpcServerCodeLocation": ("server_id",),
     "GrpcServerCodeLocationOrigin": ("create_client", "create_location", "reload_location", "socket"),

@@ -230,7 +230,7 @@ class Roles:
 
     def _settled(self, names: set[str]) -> bool:
         locations = self.status().get("locations", {})
-        pending = ("not loaded yet", "UNAVAILABLE", "does not answer")
+        pending = ("not loaded yet", "is being prepared", "UNAVAILABLE", "does not answer")
         return set(locations) == names and not any(
             words in (entry["error"] or "") for entry in locations.values() for words in pending
         )

@@ -46,7 +46,7 @@ from dagster_apollo.host.memory import capacity_here
 from dagster_apollo.host.role import TENANT_VARIABLE, UNPRIVILEGED_ID, Release, code_token, role_settings, say
 from dagster_apollo.locations import declared_locations
 from dagster_apollo.tenant import chosen_names, read_config
-from dagster_apollo.warehouse.profiles import require_shared_settings
+from dagster_apollo.warehouse.profiles import adapter_of, require_shared_settings
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def serve(environ: Mapping[str, str], root: Path, *, own_state: bool = True) -> 
     spare = Path(tempfile.gettempdir())
     cells = [replace(c, folder=spare / f"apollo-{c.name}-{c.user}") if c.name in wrong else c for c in cells]
     loop = Loop()
-    zygote = Zygote(loop, say)
+    configs = [read_config(places.tenants_dir / name, name)[0] for name in names]
+    zygote = Zygote(loop, [adapter_of(config.warehouse, values.target) for config in configs if not config.python], say)
     given = Given(environ, places, own_state, shared_home, broker)
     tenants = [_tenant(given, cell, wrong.get(cell.name), loop, zygote, walls.as_root) for cell in cells]
     idle_seconds = float(values.integer("APOLLO_IDLE_SECONDS") or 0)

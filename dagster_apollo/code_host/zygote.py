@@ -1,4 +1,4 @@
-"""The process that has everything imported and forks tenants' processes: `python -m …code_host.zygote FD`.
+"""The process that has everything imported and forks tenants' processes: `python -m …code_host.zygote FD ADAPTER…`.
 
 When it forks it has one thread, no connection, no tenant's code and nobody's secrets: a fork becomes the tenant's user
 first and is told its environment afterwards, over a line of its own. What the fork then does is `preparing.py`,
@@ -8,6 +8,7 @@ first and is told its environment afterwards, over a line of its own. What the f
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import math
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -64,8 +65,6 @@ PRELOADED = (
     "dagster_apollo.code_host.accounting",
     "dagster_apollo.code_host.location_process",
 )
-# Whose macros are compiled here, for all tenants.
-ADAPTERS = ("duckdb", "postgres", "snowflake")
 # What a fork is asked to be, and where that is.
 KINDS: Mapping[str, str] = {
     "prepare": preparing.__name__,
@@ -74,11 +73,15 @@ KINDS: Mapping[str, str] = {
 }
 
 
-def steps() -> Iterator[Callable[[], object]]:
-    """What is loaded once it serves, one after the other: between two of them it is asked for forks."""
+def steps(adapters: Sequence[str]) -> Iterator[Callable[[], object]]:
+    """What is loaded once it serves, one after the other: between two of them it is asked for forks.
+
+    Args:
+        adapters: of dbt, whose macros are compiled here for all tenants.
+    """
     for name in PRELOADED:
         yield partial(_import, name)
-    yield _use_once
+    yield partial(_use_once, adapters)
 
 
 def import_all() -> None:
@@ -92,19 +95,26 @@ def _import(name: str) -> None:
         importlib.import_module(name)
 
 
-def _use_once() -> None:
+def _use_once(adapters: Sequence[str]) -> None:
     from dagster_apollo.warm.preloading import preload
 
-    preload(ADAPTERS)
+    preload(adapters)
     gc.collect()
+    _give_back_memory()
     gc.freeze()
+
+
+def _give_back_memory() -> None:
+    """What was freed goes back to the kernel, where the C library can: https://man7.org/linux/man-pages/man3/malloc_trim.3.html."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Preloading:
     """When what is to be imported is imported: at once where a fork waits for it, else when there is quiet."""
 
-    def __init__(self) -> None:
-        self._left: deque[Callable[[], object]] = deque(steps())
+    def __init__(self, adapters: Sequence[str]) -> None:
+        self._left: deque[Callable[[], object]] = deque(steps(adapters))
         self._last_asked_at = time.monotonic()
         self._preparing: dict[int, float] = {}
 
@@ -136,7 +146,7 @@ class Preloading:
         self._left.popleft()()
 
 
-def serve(asked: Line) -> None:
+def serve(asked: Line, adapters: Sequence[str]) -> None:
     """Fork what is asked for until the first process is gone.
 
     Tenants are prepared by what is loaded already, so that those whose snapshots are there are served at once; the
@@ -147,7 +157,7 @@ def serve(asked: Line) -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: the first process says when it is over
     asked.send({"is": "up", "digest": installed_digest()})
-    preloading = Preloading()
+    preloading = Preloading(adapters)
     waiting: list[Message] = []
     try:
         while True:
@@ -224,10 +234,10 @@ def _become(fields: Mapping[str, Any]) -> None:
     forbid_looking(fields["name"] if fields["kind"] == "location" else f"{fields['kind']}:{fields['name']}")
 
 
-def main(descriptor: str) -> None:
+def main(descriptor: str, *adapters: str) -> None:
     """Say that it is there, import, fork."""
     forbid_looking("zygote")
-    serve(Line(socket.socket(fileno=int(descriptor)), waits=False, takes_descriptors=True))
+    serve(Line(socket.socket(fileno=int(descriptor)), waits=False, takes_descriptors=True), adapters)
 
 
 if __name__ == "__main__":

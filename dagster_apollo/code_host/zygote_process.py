@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dagster_apollo.code_host.lines import LARGEST_BYTES, Line, pair
@@ -30,11 +30,12 @@ class Zygote:
 
     Args:
         loop: that its line and its forks' are listened to in.
+        adapters: of dbt, that tenants build by: each costs memory, or each of their runs an import.
         tell: one line of the log.
     """
 
-    def __init__(self, loop: Loop, tell: Callable[[str], None]) -> None:
-        self._loop, self._tell = loop, tell
+    def __init__(self, loop: Loop, adapters: Iterable[str], tell: Callable[[str], None]) -> None:
+        self._loop, self._adapters, self._tell = loop, sorted(set(adapters)), tell
         self._numbers = itertools.count()
         self._asked: dict[tuple[Peer, int], Peer] = {}  # by whom, and the number of the fork
         self._unasked: list[tuple[Mapping[str, Any], Peer, socket.socket]] = []
@@ -109,7 +110,7 @@ class Zygote:
 
     def _start(self) -> None:
         ours, theirs = pair()
-        command = [sys.executable, "-m", "dagster_apollo.code_host.zygote", str(theirs.fileno())]
+        command = [sys.executable, "-m", "dagster_apollo.code_host.zygote", str(theirs.fileno()), *self._adapters]
         try:
             self._process = subprocess.Popen(
                 command,

@@ -110,6 +110,16 @@ def build_profile(tenant: Tenant, values: Values, state_dir: Path, *, parse_only
     return Profile(name, target, tuple(named), adapter, place, text, secrets, identity, notes, (*missing, *wrong))
 
 
+def adapter_of(warehouse: str, target: str) -> str:
+    """dbt's name of what a tenant builds on.
+
+    Args:
+        warehouse: of `tenant.yaml`.
+        target: of dbt.
+    """
+    return "duckdb" if target == "local" or warehouse == "dbt_cloud" else warehouse
+
+
 def _deployed_outputs(tenant: Tenant, values: Values, state_dir: Path) -> dict[str, dict[str, Any]]:
     """The outputs of `dev` and `prod`."""
     outputs = {}

@@ -118,7 +118,7 @@ class CodeHost:
             self.loop.turn(TICK_SECONDS)
         publish(self._served(), True)
         self.database.stop()
-        self._drain()
+        self._drain("told to end" if self._stopping else "the database was waited for in vain")
 
     def stop(self, *_: object) -> None:
         """Begin to end: what a signal does."""
@@ -241,10 +241,10 @@ class CodeHost:
             if not self.zygote.ended(pid, status) and not self.front.ended(pid, status):
                 self.loop.ended(pid, code)
 
-    def _drain(self) -> None:
+    def _drain(self, why: str) -> None:
         """Take no new run, let those in flight end, then have them stop, then end everything."""
         self.runs.refusing = DRAINING
-        self.tell(f"told to end: no new runs; {len(self.runs)} in flight have {self.drain_seconds:g} s")
+        self.tell(f"{why}: no new runs; {len(self.runs)} in flight have {self.drain_seconds:g} s")
         for stock in self._stock():  # Dagster's own server ends by itself when its runs have
             stock.is_ending = True
             self.front.say({"is": "finish", "location": stock.name})

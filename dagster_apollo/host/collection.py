@@ -1,6 +1,6 @@
 """Python's garbage collector while a role starts: what is imported and loaded then stays, and need not be looked at.
 
-It is a fifth of the processor time of a start otherwise, and of each full collection afterwards.
+Without that it takes a good part of the processor time of a start, and of every full collection afterwards.
 """
 
 from __future__ import annotations

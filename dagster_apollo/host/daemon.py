@@ -85,6 +85,7 @@ def serve(environ: Mapping[str, str], root: Path) -> None:
             configure_loggers(log_level="INFO")
             instance = stack.enter_context(DagsterInstance.from_config(str(home)))
             widen(instance, DAEMON)
+            resume()  # who waits for another daemon's end may wait for days
             # Held until all that is entered below has ended: what the daemon's threads have begun they bring to an end.
             stack.enter_context(only_daemon(instance_locks(instance, os.environ), say))
             if not values["DAGSTER_PG_URI"]:  # a laptop, whose memory is also that of the code host
@@ -107,7 +108,6 @@ def serve(environ: Mapping[str, str], root: Path) -> None:
                 days = values.integer("APOLLO_LOG_DAYS") or 1, values.integer("APOLLO_RECORD_DAYS") or 1
                 stack.callback(_keep_removing(url, *days).set)
             sign.watch(controller)
-            resume()
             say("the daemon is at work")
             controller.check_daemon_loop()
     except KeyboardInterrupt:

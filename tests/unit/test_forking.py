@@ -106,3 +106,27 @@ def test_what_is_buffered_is_printed_once() -> None:
     assert run("sys.stdout.write('before ')\nforked(lambda: print('child') or 0)\nprint('parent')") == (
         "before child\nparent\n"
     )
+
+
+def test_the_same_work_for_each_of_several_things_comes_back_in_their_order() -> None:
+    said = run(
+        "from dagster_apollo.warm.forked_work import each_in_a_fork\n"
+        "def work(number):\n"
+        "    time.sleep(0.2 / (number + 1))\n"
+        "    if number == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return [number, os.getpid() != parent]\n"
+        "parent = os.getpid()\n"
+        "print(each_in_a_fork(work, range(5), 2))\n"
+    )
+
+    assert said == "[[0, True], [1, True], None, [3, True], [4, True]]\n"
+
+
+def test_work_that_fails_is_told_and_the_rest_is_done() -> None:
+    said = run(
+        "from dagster_apollo.warm.forked_work import each_in_a_fork\n"
+        "print(each_in_a_fork(lambda number: 1 / number, range(3), 1))\n"
+    )
+
+    assert "ZeroDivisionError" in said
+    assert said.startswith("[None, 1.0, 0.5]\n")

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
 from dagster._grpc.__generated__ import dagster_api_pb2
 
 from dagster_apollo.code_host.calls import SERVICE
-from dagster_apollo.host.dagster_internals import DagsterGrpcClient
-from dagster_apollo.host.front_client import FrontCalls, calling_the_front
+from dagster_apollo.host.dagster_internals import (
+    DagsterGrpcClient,
+    GrpcServerCodeLocationOrigin,
+    WorkspaceProcessContext,
+)
+from dagster_apollo.host.front_client import UNREACHABLE, FrontCalls, calling_the_front
 from tests.support.ports import free_port
 
 ADDRESS = "127.0.0.1:9"
@@ -155,3 +162,22 @@ def test_a_code_host_that_stays_away_is_given_up(ask: Ask, calls: FrontCalls) ->
         ask(BEFORE_A_RUN)
 
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_location_that_is_being_prepared_is_shown_as_that_without_a_call(calls: FrontCalls) -> None:
+    origin = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="alpha")
+    unprepared = replace(calls, is_prepared=lambda location: location != "alpha")
+    context: Any = SimpleNamespace()
+    loaded = SimpleNamespace(origin=origin, code_location=SimpleNamespace(server_id="old"))
+
+    with calling_the_front(unprepared), warnings.catch_warnings():
+        warnings.simplefilter("error")  # a failed call would be warned of, with its traceback
+        entry = WorkspaceProcessContext._load_location(context, origin, False)
+        context._current_workspace = SimpleNamespace(code_location_entries={"alpha": loaded})
+        again = WorkspaceProcessContext._load_location(context, origin, False)
+
+    assert entry.code_location is None
+    assert entry.load_error is not None
+    assert entry.load_error.message == "The location alpha is being prepared.\n"
+    assert entry.load_error.cls_name == UNREACHABLE
+    assert again is loaded  # what was there before the code host started again stays on the page

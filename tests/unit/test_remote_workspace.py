@@ -166,3 +166,17 @@ def test_a_code_host_that_waits_for_its_database_is_told_as_such() -> None:
     with DirectoryServer("127.0.0.1", port, Directory(())):
         assert remote.create_origins() == []
         assert "waits for the database" in (remote.state.problem or "")
+
+
+def test_a_location_that_has_nothing_to_say_yet_is_not_asked() -> None:
+    port = free_port()
+    remote = RemoteWorkspace("127.0.0.1", port, "the-instance")
+    assert remote.is_prepared("alpha")  # nothing is known: it is asked
+    waiting = replace(ONE, locations=(Location("alpha", 4001, False, None), BETA))
+    with DirectoryServer("127.0.0.1", port, waiting):
+        remote.ask()
+        assert not remote.is_prepared("alpha")
+        assert remote.is_prepared("beta")
+    remote.ask()
+
+    assert remote.is_prepared("alpha")  # the code host is away: what it said is not what is

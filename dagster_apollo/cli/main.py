@@ -1,4 +1,4 @@
-"""`apollo`: the groups of commands put together, and how each ends.
+"""`apollo`: which commands there are, and how each ends.
 
 Exit code 0 is well, 1 something was found wrong, 2 wrong usage.
 """
@@ -6,34 +6,22 @@ Exit code 0 is well, 1 something was found wrong, 2 wrong usage.
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Sequence
 
 import typer
 from rich.markup import escape
 
-from dagster_apollo.cli import access, backup, ci, deploying, fork, keys, local, materialize, serving, tenants
+from dagster_apollo.cli import serving
 from dagster_apollo.cli.console import err, print_problem
 from dagster_apollo.errors import ApolloError, Problem, ProblemsError
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Dagster OSS for many dbt tenants.")
-app.add_typer(local.app)
-app.add_typer(materialize.app)
-app.add_typer(tenants.app, name="tenant")
-app.add_typer(keys.app, name="keys")
-app.add_typer(fork.app)
-app.add_typer(access.users_app, name="users")
-app.add_typer(access.tokens_app, name="tokens")
-app.add_typer(deploying.app)
-app.add_typer(deploying.secrets_app, name="secrets")
-app.add_typer(backup.app)
-app.add_typer(ci.app, name="ci")
-app.add_typer(serving.app)
 
 
 def main() -> None:
     """The entry point: errors of ours are told without a traceback."""
     _end_as_by_ctrl_c()
     try:
-        app()
+        _commands(sys.argv[1:])()
     except ProblemsError as error:
         err.print(f"[red bold]error[/]: {escape(error.heading)}")
         for problem in error.problems:
@@ -50,6 +38,16 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("interrupted")
         raise SystemExit(130) from None
+
+
+def _commands(words: Sequence[str]) -> typer.Typer:
+    """All commands; of a role's, those alone: it keeps in memory, for as long as it lives, what it has imported."""
+    roles = {command.callback.__name__ for command in serving.app.registered_commands if command.callback}
+    if words and words[0] in roles:
+        return serving.app
+    from dagster_apollo.cli.commands import app
+
+    return app
 
 
 def _end_as_by_ctrl_c() -> None:

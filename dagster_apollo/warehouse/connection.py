@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagster_apollo.errors import Problem
 from dagster_apollo.settings import Values
-from dagster_apollo.warehouse.keypair import PrivateKey
+
+if TYPE_CHECKING:
+    from dagster_apollo.warehouse.keypair import PrivateKey
 
 LOGIN_TIMEOUT_SECONDS = 15
 

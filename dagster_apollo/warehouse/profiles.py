@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
@@ -24,9 +24,11 @@ from dagster_apollo.errors import KeyPairError, Problem, SettingsError
 from dagster_apollo.settings import BY_NAME, KEY_VARIABLES, TARGETS, Values, read, shared_problems
 from dagster_apollo.tenant import Tenant
 from dagster_apollo.warehouse.duckdb import duckdb_output
-from dagster_apollo.warehouse.keypair import PrivateKey, read_private_key
 from dagster_apollo.warehouse.postgres import PostgresServer, postgres_output
 from dagster_apollo.warehouse.services import UNSET, missing_settings, reference, service_secrets, wrong_endpoints
+
+if TYPE_CHECKING:  # reading keys takes ten megabytes, which a tenant without one need not have
+    from dagster_apollo.warehouse.keypair import PrivateKey
 
 KEY_VARIABLE = "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY"
 _FOLDER = "apollo-profile"
@@ -178,6 +180,8 @@ def snowflake_key(tenant: Tenant, values: Values) -> tuple[PrivateKey | None, li
 
 
 def _read_key(values: Values, tenant: str | None) -> tuple[PrivateKey | None, list[Problem]]:
+    from dagster_apollo.warehouse.keypair import read_private_key
+
     try:
         key = read_private_key(
             pem=values.text("SNOWFLAKE_PRIVATE_KEY_PEM"),

@@ -15,7 +15,7 @@ import pytest
 import typer.main
 import yaml
 
-from dagster_apollo.cli.main import app
+from dagster_apollo.cli.commands import app
 from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.deploy.changes import ENVIRONMENT
 from dagster_apollo.settings import SETTINGS

@@ -251,9 +251,8 @@ class TestAtATerminal:
 
     def run(self, file: Path, *typed: str) -> tuple[int, str]:
         program = (
-            "import sys; from pathlib import Path; from dagster_apollo.cli import access, console, main; "
-            "root = Path(sys.argv.pop(1)); console.repository_root = lambda: root; "
-            "main.app.add_typer(access.users_app, name='users'); main.main()"
+            "import sys; from pathlib import Path; from dagster_apollo.cli import console, main; "
+            "root = Path(sys.argv.pop(1)); console.repository_root = lambda: root; main.main()"
         )
         ours, theirs = pty.openpty()
         process = subprocess.Popen(

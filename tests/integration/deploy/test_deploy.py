@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 import typer
 
-from dagster_apollo.cli import main
+from dagster_apollo.cli import commands
 from tests.support.fake_render.apollo import SERVICES, Deployment, digest, image
 from tests.support.fake_render.app import PREFIX, Fault
 from tests.support.fake_render.scripted import GOES_LIVE, HANGS
@@ -308,7 +308,7 @@ def settle(deployment: Deployment) -> None:
 
 
 def test_the_commands_are_there() -> None:
-    command = typer.main.get_command(main.app)
+    command = typer.main.get_command(commands.app)
 
     assert {"deploy", "smoke", "secrets"} <= set(command.commands)  # type: ignore[attr-defined]
 

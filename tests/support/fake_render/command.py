@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dagster_apollo import errors
-from dagster_apollo.cli import console, main
+from dagster_apollo.cli import commands, console, main
 from tests.support.canary import found_in
 
 
@@ -54,7 +54,7 @@ def apollo_command(
     raised: list[str] = []
     told: list[str] = []
     logged: list[str] = []
-    heard, command = errors.ProblemsError.__init__, main.app
+    heard, command = errors.ProblemsError.__init__, commands.app
 
     def remember(self: errors.ProblemsError, *arguments: Any, **options: Any) -> None:
         heard(self, *arguments, **options)
@@ -73,7 +73,7 @@ def apollo_command(
 
     monkeypatch.setattr(errors.ProblemsError, "__init__", remember)
     monkeypatch.setattr(console, "repository_root", lambda: root)
-    monkeypatch.setattr(main, "app", remembering)
+    monkeypatch.setattr(commands, "app", remembering)
     monkeypatch.setattr(main, "_end_as_by_ctrl_c", lambda: None)
 
     def run(*words: str, secrets: tuple[str, ...] = (), **environ: str | None) -> Said:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dagster_apollo.cli.console import environ_here, here, out, repository_root
-from dagster_apollo.host.collection import pause
+from dagster_apollo.host.collection import importing
 
 app = typer.Typer()
 
@@ -25,8 +25,8 @@ def webserver(
     local: _LocalOption = False,
 ) -> None:
     """Serve Dagster's pages behind the login, with `/livez`, `/status` and `/metrics`."""
-    pause()
-    from dagster_apollo.host.webserver import serve
+    with importing():
+        from dagster_apollo.host.webserver import serve
 
     serve(environ_here(), repository_root(), local=local, migrate=migrate)
 
@@ -34,8 +34,8 @@ def webserver(
 @app.command()
 def daemon() -> None:
     """Launch what schedules, sensors and the queue want launched, and watch over runs."""
-    pause()
-    from dagster_apollo.host.daemon import serve
+    with importing():
+        from dagster_apollo.host.daemon import serve
 
     serve(environ_here(), repository_root())
 

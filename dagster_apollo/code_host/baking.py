@@ -10,13 +10,12 @@ All of it happens in forks of one process that has Dagster and dbt imported.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dagster_apollo.code_host.dagster_internals import SerializableErrorInfo
 from dagster_apollo.code_host.location_process import MODULE, load
-from dagster_apollo.code_host.preparing import ForkedForPreparing, make_own_folders
+from dagster_apollo.code_host.preparing import forking_dbt, make_own_folders
 from dagster_apollo.code_host.snapshot_writer import write_snapshot
 from dagster_apollo.code_host.snapshots import baked_file, content_key, installed_digest
 from dagster_apollo.code_host.zygote import import_all
@@ -24,7 +23,6 @@ from dagster_apollo.dbt.baking import Baked, bake
 from dagster_apollo.dbt.preparation import SLIM_FILE
 from dagster_apollo.dbt.workspace import Places, repository_root
 from dagster_apollo.errors import Problem
-from dagster_apollo.execution.starter import use_forks
 from dagster_apollo.host.role import BAKING_VARIABLE, LOCATION_VARIABLE, TENANT_VARIABLE
 from dagster_apollo.locations import declared_locations
 from dagster_apollo.tenant import read_config, tenant_names
@@ -55,39 +53,34 @@ def bake_image(environ: Mapping[str, str], places: Places, baked_dir: Path) -> t
     made = bake(environ, places, baked_dir, each=_manifests_in_forks)
     versions = installed_digest()
     baked_file(baked_dir, "", "").parent.mkdir(parents=True, exist_ok=True)
-    locations = [
-        (tenant, location)
-        for tenant in tenant_names(places.tenants_dir)
-        if not read_config(places.tenants_dir / tenant, tenant)[0].python  # else it has a server of its own
-        for location in declared_locations(places.tenants_dir, tenant)
+    tenants = [  # one with a Python of its own has a server of its own
+        name for name in tenant_names(places.tenants_dir) if not read_config(places.tenants_dir / name, name)[0].python
     ]
 
-    def one(place: tuple[str, str]) -> bool:
-        tenant, location = place
-        state = places.of_tenant(tenant).state_dir
+    def of_tenant(name: str) -> list[str]:
+        """Its locations one after the other: they share the folder that Dagster keeps a schema in."""
+        state = places.of_tenant(name).state_dir
+        make_own_folders(state, repository_root())
         os.environ.clear()
-        os.environ.update({name: value for name, value in environ.items() if name != "DAGSTER_PG_URI"})
-        os.environ[TENANT_VARIABLE] = tenant
-        os.environ[LOCATION_VARIABLE] = location
+        os.environ.update({variable: value for variable, value in environ.items() if variable != "DAGSTER_PG_URI"})
+        os.environ[TENANT_VARIABLE] = name
         os.environ[BAKING_VARIABLE] = "true"
         os.environ["APOLLO_TENANTS_DIR"] = str(places.tenants_dir)
         os.environ["APOLLO_STATE_DIR"] = str(state)
         os.environ["DAGSTER_HOME"] = str(state / "dagster")
-        tempfile.tempdir = None  # the tenant's, not what was found here
-        return _bake_snapshot(places.tenants_dir / tenant, state, baked_dir, location, versions)
+        locations = declared_locations(places.tenants_dir, name)
+        done = each_in_a_fork(
+            lambda location: _bake_snapshot(places.tenants_dir / name, baked_dir, location, versions), locations, 1
+        )
+        return [location for location, is_done in zip(locations, done, strict=True) if is_done]
 
-    done = each_in_a_fork(one, locations, _AT_ONCE)
-    return made, [location for (_, location), is_done in zip(locations, done, strict=True) if is_done]
+    return made, [name for names in each_in_a_fork(of_tenant, tenants, _AT_ONCE) for name in names or ()]
 
 
 def _manifests_in_forks(one: Callable[[str], Baked], names: Sequence[str]) -> Iterable[Baked]:
     def forked(name: str) -> tuple[bool, list[dict[str, str]]]:
-        forks = ForkedForPreparing()
-        use_forks(forks)
-        try:
+        with forking_dbt():
             is_made, problems = one(name)
-        finally:
-            forks.close()
         return is_made, [problem.as_dict() for problem in problems]
 
     for name, done in zip(names, each_in_a_fork(forked, names, _AT_ONCE), strict=True):
@@ -98,9 +91,9 @@ def _manifests_in_forks(one: Callable[[str], Baked], names: Sequence[str]) -> It
             yield done[0], [Problem(**fields) for fields in done[1]]
 
 
-def _bake_snapshot(folder: Path, state: Path, baked_dir: Path, location: str, versions: str) -> bool:
-    """Make the snapshot of the location that this process's environment names; False where it does not load."""
-    make_own_folders(state, repository_root())
+def _bake_snapshot(folder: Path, baked_dir: Path, location: str, versions: str) -> bool:
+    """Make a location's snapshot, in a process with its tenant's environment; False where it does not load."""
+    os.environ[LOCATION_VARIABLE] = location
     os.chdir(os.environ["DAGSTER_HOME"])
     loaded = load(location)
     if isinstance(loaded, SerializableErrorInfo):

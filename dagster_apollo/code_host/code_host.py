@@ -50,6 +50,7 @@ STOP_SECONDS, LAST_GRACE_SECONDS = 30.0, 5.0
 # Locations whose snapshots are made at once, each by a process that loads all of its definitions.
 _MAKING_AT_ONCE = max(2, os.cpu_count() or 1)
 DRAINING = "the code host is about to end and takes no new run"
+WAITING = "the code host waits for its database and takes no new run"
 
 
 @dataclass(eq=False)
@@ -88,6 +89,7 @@ class CodeHost:
 
     def __post_init__(self) -> None:
         self.runs = RunsHere(self._account, self.tell)
+        self.runs.refusing = WAITING
         self._locations = {each.name: each for tenant in self.tenants.all for each in tenant.locations}
         self._tenant_of = {each.name: tenant for tenant in self.tenants.all for each in tenant.locations}
         for each in self._locations.values():
@@ -113,6 +115,8 @@ class CodeHost:
             publish: is given what the directory says, whenever it may have changed.
         """
         while not self._stopping and self.database.problem is None:
+            if self.database.instance is not None:
+                self.runs.refusing = None
             self._look_after()
             publish(self._served(), False)
             self.loop.turn(TICK_SECONDS)
@@ -181,8 +185,9 @@ class CodeHost:
                     location.make_snapshot()
         for location in self._locations.values():
             location.retire_when_idle(self.idle_seconds)
-        for stock in self._stock():
-            stock.look_after()
+        if self.database.instance is not None:  # who begins runs by itself
+            for stock in self._stock():
+                stock.look_after()
         self.front.know(
             [
                 {

@@ -1,7 +1,8 @@
 """`apollo code` before the first tenant's process starts: what is checked, made and opened, then `code_host.py` serves.
 
 Settings that all share, a cell for each tenant, the folders and sockets that tenants must not make themselves, the
-directory, the database. What is wrong here ends the process, so that the platform keeps the version that runs.
+directory, the wait for the database. What is wrong with one of them ends the process, so that the platform keeps the
+version that runs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from dagster_apollo.errors import HostError, Problem
 from dagster_apollo.host.memory import capacity_here
 from dagster_apollo.host.role import TENANT_VARIABLE, UNPRIVILEGED_ID, Release, code_token, role_settings, say
 from dagster_apollo.locations import declared_locations
+from dagster_apollo.settings import Values
 from dagster_apollo.tenant import chosen_names, read_config
 from dagster_apollo.warehouse.profiles import adapter_of, require_shared_settings
 
@@ -106,8 +108,7 @@ def serve(environ: Mapping[str, str], root: Path, *, own_state: bool = True) -> 
     spare = Path(tempfile.gettempdir())
     cells = [replace(c, folder=spare / f"apollo-{c.name}-{c.user}") if c.name in wrong else c for c in cells]
     loop = Loop()
-    configs = [read_config(places.tenants_dir / name, name)[0] for name in names]
-    zygote = Zygote(loop, [adapter_of(config.warehouse, values.target) for config in configs if not config.python], say)
+    zygote = Zygote(loop, _adapters(environ, values, places, names), say)
     given = Given(environ, places, own_state, shared_home, broker)
     tenants = [_tenant(given, cell, wrong.get(cell.name), loop, zygote, walls.as_root) for cell in cells]
     idle_seconds = float(values.integer("APOLLO_IDLE_SECONDS") or 0)
@@ -137,7 +138,7 @@ def serve(environ: Mapping[str, str], root: Path, *, own_state: bool = True) -> 
         say(f"the code host's directory is on {bind}:{port}, its front on {port + 1}; {len(names)} tenants")
         capacity = capacity_here(values)
         say(capacity.why)
-        database = host.database = DatabaseWait(environ, capacity.runs)
+        database = host.database = DatabaseWait(environ, values, capacity.runs)
         host.run(
             lambda locations, draining: server.show(
                 replace(directory, locations=tuple(locations), instance=database.instance, draining=draining)
@@ -192,6 +193,15 @@ class Given:
         own.pop("APOLLO_CODE_TOKEN", None)
         own.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every import is paid again by every dbt
         return own
+
+
+def _adapters(environ: Mapping[str, str], values: Values, places: Places, names: Sequence[str]) -> Iterator[str]:
+    """Of dbt, those that tenants without a Python of their own build by; a target of a tenant's own is its own."""
+    for name in names:
+        config, _ = read_config(places.tenants_dir / name, name)
+        if not config.python:
+            own = environment.for_tenant(environ, name).get("DBT_TARGET", "").strip()
+            yield adapter_of(config.warehouse, own or values.target)
 
 
 def _tenant(given: Given, cell: Cell, problem: Problem | None, loop: Loop, zygote: Zygote, as_root: bool) -> Tenant:

@@ -10,7 +10,8 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,17 @@ class ForkedForPreparing:
             self._forks.close()
 
 
+@contextmanager
+def forking_dbt() -> Iterator[None]:
+    """dbt is forked from this process as long as the block lasts."""
+    forks = ForkedForPreparing()
+    use_forks(forks)
+    try:
+        yield
+    finally:
+        forks.close()
+
+
 def _be_dbt(request: Request, output: int) -> int:
     from dagster_apollo.warm.dbt_fork import be_dbt  # dbt is imported by then, or it is now
 
@@ -130,14 +142,10 @@ def _be_dbt(request: Request, output: int) -> int:
 def main(line: Line, given: Mapping[str, Any]) -> int:
     """Prepare, and tell."""
     environ = dict(os.environ)
-    forks = ForkedForPreparing()
-    use_forks(forks)
     if given["first"]:
         make_own_folders(Path(given["folder"]), repository_root())
-    try:
+    with forking_dbt():
         line.send(prepare_tenant(environ, environ[TENANT_VARIABLE], given["versions"]).as_fields())
-    finally:
-        forks.close()
     return 0
 
 

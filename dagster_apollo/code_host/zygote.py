@@ -111,7 +111,10 @@ def _give_back_memory() -> None:
 
 
 class Preloading:
-    """When what is to be imported is imported: at once where a fork waits for it, else when there is quiet."""
+    """When what is to be imported is imported, unless a fork waits for it.
+
+    When there is quiet, or when a tenant is prepared for so long that its manifest is being made: the next may want it.
+    """
 
     def __init__(self, adapters: Sequence[str]) -> None:
         self._left: deque[Callable[[], object]] = deque(steps(adapters))

@@ -1,4 +1,4 @@
-"""Python's garbage collector while a role starts: what is imported and loaded then stays, and need not be looked at.
+"""Python's garbage collector while a role starts: what is imported stays, and need not be looked at again and again.
 
 Without that it takes a good part of the processor time of a start, and of every full collection afterwards.
 """
@@ -6,14 +6,24 @@ Without that it takes a good part of the processor time of a start, and of every
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-def pause() -> None:
-    """Collect nothing from now on: the role imports and loads."""
+@contextmanager
+def paused() -> Iterator[None]:
+    """Collect nothing while much is made that stays."""
     gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
-def resume() -> None:
-    """Collect again, but for what is there by now."""
+@contextmanager
+def importing() -> Iterator[None]:
+    """Collect nothing meanwhile, and leave alone afterwards what was imported."""
+    with paused():
+        yield
+    gc.collect()
     gc.freeze()
-    gc.enable()

@@ -22,7 +22,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dagster_apollo.code_host.directory import split_address
 from dagster_apollo.host.alive import HEARTBEAT_FILE
-from dagster_apollo.host.collection import resume
 from dagster_apollo.host.compute_logs import remove_old_logs
 from dagster_apollo.host.dagster_internals import (
     DagsterDaemonController,
@@ -85,7 +84,6 @@ def serve(environ: Mapping[str, str], root: Path) -> None:
             configure_loggers(log_level="INFO")
             instance = stack.enter_context(DagsterInstance.from_config(str(home)))
             widen(instance, DAEMON)
-            resume()  # who waits for another daemon's end may wait for days
             # Held until all that is entered below has ended: what the daemon's threads have begun they bring to an end.
             stack.enter_context(only_daemon(instance_locks(instance, os.environ), say))
             if not values["DAGSTER_PG_URI"]:  # a laptop, whose memory is also that of the code host

@@ -7,7 +7,8 @@ changed, and what has not is kept. A question before a run is made waits for a c
 
 Private: `DagsterGrpcClient._channel`, `_get_response` and `_gen_response`,
 `GrpcServerCodeLocationOrigin.create_client` and `create_location` and `reload_location`,
-`WorkspaceProcessContext._load_location` and `_start_watch_thread`. `tests/contracts/` holds them.
+`WorkspaceProcessContext._load_location` and `_start_watch_thread`, and making a `CodeLocationEntry`. `tests/contracts/`
+holds them.
 """
 
 from __future__ import annotations

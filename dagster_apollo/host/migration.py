@@ -46,6 +46,7 @@ def migrate(url: str, home: Path, say: Callable[[str], None]) -> bool:
     with _locked(url):
         before = schema_of(url)
         if before.serves:
+            PostgresRunStorage(url, should_autocreate_tables=False).get_run_storage_id()  # it makes one where none is
             ahead = ", ahead of this version: it is let be" if before.is_newer else ""
             say(f"the database's schema is current ({before.revision}{ahead})")
             return False

@@ -25,7 +25,7 @@ from dagster_apollo.access.identity.login import Login
 from dagster_apollo.access.scoping.scoped_webserver import ScopedProcessContext, ScopedWebserver
 from dagster_apollo.code_host.directory import split_address
 from dagster_apollo.fork import load_fork
-from dagster_apollo.host.collection import resume
+from dagster_apollo.host.collection import paused
 from dagster_apollo.host.dagster_internals import configure_loggers
 from dagster_apollo.host.front_client import calling_the_front
 from dagster_apollo.host.instance import instance_id, lay_home
@@ -78,7 +78,8 @@ def serve(environ: Mapping[str, str], root: Path, *, local: bool = False, migrat
         widen(instance, WEBSERVER)
         remote = RemoteWorkspace(*place, instance_id(instance))
         stack.enter_context(calling_the_front(remote.calls(token)))
-        context = stack.enter_context(ScopedProcessContext(instance, workspace_load_target=remote))
+        with paused():  # it loads every location
+            context = stack.enter_context(ScopedProcessContext(instance, workspace_load_target=remote))
         stack.callback(remote.keep_current(context).set)
         status = StatusReader(context, remote, values, Release.here(values))
         server = ScopedWebserver(
@@ -102,7 +103,6 @@ def serve(environ: Mapping[str, str], root: Path, *, local: bool = False, migrat
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             ws_max_size=_MAX_WEBSOCKET_BYTES,
         )
-        resume()
         _Server(config).run()
     say("the webserver has ended")
 

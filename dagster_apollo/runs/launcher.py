@@ -97,7 +97,7 @@ class CodeHostRunLauncher(DefaultRunLauncher):
             _log.warning("run %s: no answer to its launch: %s", run.run_id, error)
         except dg.DagsterError as error:
             if any(words in str(error) for words in _REFUSALS):
-                raise _away(name, "takes no new run, since it was told to end") from error
+                raise _away(name, "takes no new run now") from error
             raise
 
     def terminate(self, run_id: str) -> bool:

@@ -119,6 +119,7 @@ def adapter_of(warehouse: str, target: str) -> str:
         warehouse: of `tenant.yaml`.
         target: of dbt.
     """
+    # Whatever dbt Cloud builds on: its project is only parsed here.
     return "duckdb" if target == "local" or warehouse == "dbt_cloud" else warehouse
 
 
@@ -127,8 +128,8 @@ def _deployed_outputs(tenant: Tenant, values: Values, state_dir: Path) -> dict[s
     outputs = {}
     for target in ("dev", "prod"):
         threads = _threads(values, target)
-        match tenant.config.warehouse:
-            case "duckdb" | "dbt_cloud":  # whatever dbt Cloud builds on: its project is only parsed here
+        match adapter_of(tenant.config.warehouse, target):
+            case "duckdb":
                 outputs[target] = duckdb_output(tenant, values, state_dir, target, threads)
             case "postgres":
                 outputs[target] = postgres_output(values, threads)

@@ -14,7 +14,9 @@ from dagster_postgres.utils import pg_alembic_config
 
 from dagster_apollo.runs import dagster_tables
 from dagster_apollo.settings import read
+from tests.support.ports import free_port
 from tests.support.postgres import Postgres
+from tests.support.stack import REPOSITORY
 
 
 def moved(what: str) -> str:
@@ -51,8 +53,15 @@ def test_what_dagster_has_stored_is_read_and_what_is_kept_dagster_reads(postgres
 
 
 def test_who_waits_for_the_database_does_not_import_dagster() -> None:
-    program = "import sys, dagster_apollo.code_host.waiting; print('dagster' in sys.modules, 'grpc' in sys.modules)"
+    program = (
+        "import sys; from dagster_apollo.code_host import waiting; code = waiting.main(1); "
+        "print(); print(code, {'dagster', 'grpc', 'alembic'} & set(sys.modules))"
+    )
+    environ = {"DAGSTER_PG_URI": f"postgresql://nobody@127.0.0.1:{free_port()}/none", "APOLLO_WAIT_SECONDS": "0"}
 
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=environ, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
 
-    assert told == "False False\n"
+    assert "waited 0 s for the database" in told.stdout
+    assert told.stdout.endswith("\n1 set()\n")

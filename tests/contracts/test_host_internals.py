@@ -45,12 +45,17 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 # Classes: the members that we call, override or inherit.
 MEMBERS: dict[str, tuple[str, ...]] = {
-    "CodeLocationEntry": ("origin", "code_location", "load_error"),
+    "CodeLocationEntry": (
+        "origin", "code_location", "load_error", "load_status", "display_metadata", "update_timestamp", "version_key",
+        "definitions_source",
+    ),
     "CodeLocationLoadStatus": ("LOADED",),
     "DefinitionsSource": ("CODE_SERVER",),
     "DagsterGrpcClient": ("_channel", "_get_response", "_gen_response", "reload_code"),
     "GrpcServerCodeLocation": ("server_id",),
-    "GrpcServerCodeLocationOrigin": ("create_client", "create_location", "reload_location", "socket"),
+    "GrpcServerCodeLocationOrigin": (
+        "create_client", "create_location", "reload_location", "socket", "get_display_metadata",
+    ),
     "CapturedLogSubscription": ("fetch", "complete", "log_key"),
     "CloudStorageComputeLogManager": (
         "local_manager", "upload_interval", "delete_logs", "download_url_for_type", "display_path_for_type",

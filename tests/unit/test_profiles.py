@@ -19,7 +19,7 @@ from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.errors import SettingsError
 from dagster_apollo.settings import read
 from dagster_apollo.tenant import load_tenant
-from dagster_apollo.warehouse.profiles import Profile, build_profile, require_shared_settings, write_profile
+from dagster_apollo.warehouse.profiles import Profile, adapter_of, build_profile, require_shared_settings, write_profile
 from tests.support.shop_tenant import SHOP_PROJECT, open_shop, places_below, write_tenant
 
 CONNECTION = {
@@ -400,3 +400,16 @@ def test_a_profile_stays_for_a_fork_that_outlives_its_process(tmp_path: Path, mo
         assert started.stdout.read() == ""  # the fork is gone
     open_shop(tmp_path / "third")
     assert not kept.exists()
+
+
+@pytest.mark.parametrize("warehouse", ["duckdb", "postgres", "snowflake", "dbt_cloud"])
+@pytest.mark.parametrize("target", ["local", "dev", "prod"])
+def test_the_adapter_that_is_loaded_beforehand_is_the_one_of_the_profile(
+    tmp_path: Path, warehouse: str, target: str
+) -> None:
+    config = f"warehouse: {warehouse}\n" + (
+        "dbt_cloud: {account_id: 1, project_id: 2, environment_id: 3}\n" * (warehouse == "dbt_cloud")
+    )
+    profile = profile_of(tmp_path, {"DBT_TARGET": target}, config, parse_only=True)
+
+    assert profile.adapter == adapter_of(warehouse, target)

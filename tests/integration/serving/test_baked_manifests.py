@@ -135,3 +135,20 @@ def test_snapshots_are_made_without_the_database_and_whole_or_not_at_all(tmp_pat
     [snapshot] = (tmp_path / "baked-snapshots").iterdir()
     assert snapshot.name.startswith("alpha-")
     assert read_entry(snapshot, LIST_REPOSITORIES)
+
+
+def test_every_location_of_a_tenant_with_several_has_its_snapshot(tmp_path: Path) -> None:
+    in_group = "{{{{ config(meta={{'dagster': {{'group': '{}'}}}}) }}}} select 1 as id"
+    models = {f"{group}_model.sql": in_group.format(group) for group in ("some", "others", "more")}
+    write_tenant(tmp_path / "tenants", "alpha", models)
+    (tmp_path / "tenants/alpha/tenant.yaml").write_text(
+        "warehouse: duckdb\nschedule: null\ncode_locations: [some, others, more]\n"
+    )
+    environ = {"PATH": os.environ["PATH"], "DBT_TARGET": "prod", **places(tmp_path)}
+
+    words = [str(BIN / "apollo"), "bake", str(tmp_path / "baked")]
+    made = subprocess.run(words, env=environ, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    names = ["alpha__more", "alpha__others", "alpha__some"]
+    assert sorted(made.stdout.partition("snapshots made: ")[2].splitlines()[0].split(", ")) == names
+    assert sorted(file.name.rpartition("-")[0] for file in (tmp_path / "baked-snapshots").iterdir()) == names

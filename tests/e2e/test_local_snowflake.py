@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from dagster_apollo.cli import main as cli
+from dagster_apollo.cli import commands as cli
 from dagster_apollo.dbt.preparation import load_prepared, prepare
 from dagster_apollo.dbt.workspace import Places, Workspace, open_workspace, repository_root
 from dagster_apollo.definitions import tenant_definitions

@@ -36,7 +36,11 @@ SAMPLES = 5
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and write; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.side_by_side",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="measures; none: all")
     parser.add_argument("--list", action="store_true", help="print their names")
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"of what is timed, by default {SAMPLES}")

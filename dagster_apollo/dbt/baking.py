@@ -48,6 +48,10 @@ def bake(environ: Mapping[str, str], places: Places, baked_dir: Path = BAKED_DIR
             _keep(workspace.prepared_dir, baked_dir / name)
         except ProblemsError as error:
             return False, [_of_tenant(name, problem) for problem in error.problems]
+        except OSError as error:
+            remedy = "Check the path, its permissions, and how much room there is."
+            what = f"cannot be used: {error.strerror or error}"
+            return False, [_of_tenant(name, Problem(str(error.filename or baked_dir), what, remedy))]
         return is_made, []
 
     for left in baked_dir.iterdir() if baked_dir.is_dir() else ():

@@ -120,6 +120,19 @@ def test_an_image_is_not_built_of_what_cannot_be_parsed(tmp_path: Path) -> None:
     assert "tenants/worse" in told
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write_tenant(tmp_path / "tenants", "alpha", {"first.sql": "select 1 as id"})
+    (tmp_path / "file").write_text("in the way")
+    environ = {"PATH": os.environ["PATH"], "DBT_TARGET": "prod", **places(tmp_path)}
+
+    words = [str(BIN / "apollo"), "bake", str(tmp_path / "file/baked")]
+    ended = subprocess.run(words, env=environ, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert f"{tmp_path / 'file/baked/alpha'}: cannot be used: Not a directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_snapshots_are_made_without_the_database_and_whole_or_not_at_all(tmp_path: Path) -> None:
     write_tenant(tmp_path / "tenants", "alpha", {"first.sql": "select 1 as id"})
     write_tenant(tmp_path / "tenants", "broken", {"first.sql": "select 1 as id"})

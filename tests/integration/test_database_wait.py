@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 from dagster_apollo.code_host.database_wait import DatabaseWait
-from dagster_apollo.host.instance import lay_home
-from dagster_apollo.host.migration import make_storage
 from dagster_apollo.settings import read
+from tests.support.instances import migrated
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from tests.support.stack import REPOSITORY
 
 
 @pytest.fixture
@@ -44,15 +42,9 @@ def reap(wait: DatabaseWait, timeout_seconds: float = 60.0) -> None:
 
 
 @pytest.fixture
-def migrated(postgres: Postgres, tmp_path: Path) -> dict[str, str]:
-    environ = {"DAGSTER_PG_URI": postgres.url(), "DAGSTER_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
-    before = dict(os.environ)
-    try:
-        make_storage(environ, lay_home(environ, REPOSITORY), lambda line: None)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    return environ
+def environ(postgres: Postgres, tmp_path: Path) -> dict[str, str]:
+    """Of a database that has its schema."""
+    return {**migrated(postgres, tmp_path / "home"), "PATH": os.environ["PATH"]}
 
 
 def test_on_sqlite_there_is_nothing_to_wait_for() -> None:
@@ -64,9 +56,9 @@ def test_on_sqlite_there_is_nothing_to_wait_for() -> None:
 
 
 def test_it_comes_to_the_instances_id_and_those_who_launch_are_told(
-    migrated: dict[str, str], postgres: Postgres
+    environ: dict[str, str], postgres: Postgres
 ) -> None:
-    wait = begin(migrated)
+    wait = begin(environ)
     assert wait.instance is None
     reap(wait)
 
@@ -107,16 +99,16 @@ def test_one_that_is_told_to_end_is_none(nowhere: dict[str, str]) -> None:
 
 
 def test_an_instance_that_has_lost_its_id_is_given_one_by_migrate(
-    migrated: dict[str, str], postgres: Postgres, tmp_path: Path
+    environ: dict[str, str], postgres: Postgres, tmp_path: Path
 ) -> None:
     postgres.execute("delete from instance_info")
-    wait = begin(migrated)
+    wait = begin(environ)
     reap(wait)
     assert wait.problem is not None
     assert "has no id" in wait.problem.what
 
-    make_storage(migrated, tmp_path / "home", lambda line: None)
+    migrated(postgres, tmp_path / "home")
 
-    wait = begin(migrated)
+    wait = begin(environ)
     reap(wait)
     assert wait.instance

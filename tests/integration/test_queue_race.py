@@ -9,8 +9,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from dagster_apollo.host.instance import lay_home
-from dagster_apollo.host.migration import make_storage
+from tests.support.instances import migrated
 from tests.support.postgres import Postgres
 from tests.support.queue_participant import POOLS
 from tests.support.stack import REPOSITORY
@@ -21,13 +20,7 @@ ENDED = "select count(*) from runs where status = 'SUCCESS'"
 
 
 def test_webserver_and_daemon_race_for_one_tenant(postgres: Postgres, tmp_path: Path) -> None:
-    environ = {"DAGSTER_PG_URI": postgres.url(), "DAGSTER_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
-    before = dict(os.environ)
-    try:
-        make_storage(environ, lay_home(environ, REPOSITORY), lambda line: None)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    environ = {**migrated(postgres, tmp_path / "home"), "PATH": os.environ["PATH"]}
 
     def start(who: str) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "tests.support.queue_participant", who, str(RUNS)]

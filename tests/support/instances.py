@@ -16,6 +16,18 @@ from dagster_apollo.host.migration import make_storage
 from tests.support.postgres import Postgres
 
 
+def migrated(postgres: Postgres, folder: Path) -> dict[str, str]:
+    """The variables of a database's instance, whose schema is made where it is not there.
+
+    Args:
+        folder: becomes DAGSTER_HOME.
+    """
+    variables = {"DAGSTER_HOME": str(folder), "DAGSTER_PG_URI": postgres.url()}
+    with mock.patch.dict(os.environ):
+        make_storage(variables, lay_home(variables, repository_root()), lambda line: None)
+    return variables
+
+
 @contextmanager
 def instance_on(postgres: Postgres, folder: Path) -> Iterator[DagsterInstance]:
     """The instance of a database, whose schema is made where it is not there.
@@ -23,9 +35,8 @@ def instance_on(postgres: Postgres, folder: Path) -> Iterator[DagsterInstance]:
     Args:
         folder: becomes DAGSTER_HOME.
     """
-    variables = {"DAGSTER_HOME": str(folder), "DAGSTER_PG_URI": postgres.url()}
+    variables = migrated(postgres, folder)
     with mock.patch.dict(os.environ, variables):
         home = lay_home(variables, repository_root())
-        make_storage(variables, home, lambda line: None)
         with DagsterInstance.from_config(str(home)) as instance:
             yield instance

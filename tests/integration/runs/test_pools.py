@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -21,24 +20,6 @@ from tests.support.instances import instance_on
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.said_by_runs import definitions
 from tests.support.webserver import wait_until
-
-
-@pytest.fixture(scope="module")
-def with_schema(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Postgres:
-    database = postgres.new_database()
-    with instance_on(database, tmp_path_factory.mktemp("home")):
-        return database
-
-
-@pytest.fixture
-def database(postgres: Postgres, with_schema: Postgres) -> Postgres:
-    return postgres.new_database(like=with_schema)
-
-
-@pytest.fixture
-def instance(database: Postgres, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_on(database, tmp_path) as made:
-        yield made
 
 
 def url(postgres: Postgres) -> str:

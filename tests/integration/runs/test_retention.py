@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import dagster as dg
 import pytest
 
 from dagster_apollo.runs.retention import Removed, remove_old_records
 from dagster_apollo.settings import read
-from tests.support.instances import instance_on
 from tests.support.postgres import Postgres
 from tests.support.said_by_runs import definitions
 
 LOADED, DAILY = dg.AssetKey("loaded"), dg.AssetKey("daily")
 DAYS = 90
 Run = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def with_schema(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Postgres:
-    database = postgres.new_database()
-    with instance_on(database, tmp_path_factory.mktemp("home")):
-        return database
-
-
-@pytest.fixture
-def database(postgres: Postgres, with_schema: Postgres) -> Postgres:
-    return postgres.new_database(like=with_schema)
-
-
-@pytest.fixture
-def instance(database: Postgres, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_on(database, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -44,10 +44,11 @@ class Project:
             return [f"{self.name}_raw", *(f"{self.name}_m{number}" for number in range(5))]
         return [self._model(number) for number in range(self.size)]
 
-    @property
-    def one_model(self) -> str:
-        """A model in the middle, with parents and a test."""
-        return self.assets[self.size // 2 + 5] if self.size > SMALL else self.assets[3]
+    def one_model(self, turn: int) -> str:
+        """A model in the middle, with parents and a test; in each turn another, where there are enough."""
+        return (
+            self.assets[self.size // 2 + 5 + 10 * (turn % (self.size // 20))] if self.size > SMALL else self.assets[3]
+        )
 
     def write(self, folder: Path) -> Path:
         """Write the project's files; the folder is made."""

@@ -151,7 +151,8 @@ def _stages(of_sides: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
 def waterfall(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The median of each stage that every sample has, the earliest first."""
     common = set.intersection(*(set(sample) for sample in samples)) if samples else set()
-    found = {stage: statistics.median(sample[stage] for sample in samples) for stage in common}
+    stages = [stage for stage in samples[0] if stage in common] if samples else []
+    found = {stage: statistics.median(sample[stage] for sample in samples) for stage in stages}
     return dict(sorted(found.items(), key=_second))
 
 

@@ -24,9 +24,9 @@ from benchmarks.side_by_side.sides import served_side
 PAUSE_SECONDS = 2.0
 MEMORY_SAMPLES = 3
 _SERVED: tuple[SideName, ...] = ("vanilla", "ours")
-_BARE_WORDS: Mapping[Quantity, Callable[[Project], list[str]]] = {
-    "launch": lambda project: [],
-    "one_model": lambda project: ["--select", project.one_model],
+_BARE_WORDS: Mapping[Quantity, Callable[[Project, int], list[str]]] = {
+    "launch": lambda project, turn: [],
+    "one_model": lambda project, turn: ["--select", project.one_model(turn)],
 }
 
 Found = dict[Reading, list[float]]
@@ -67,11 +67,11 @@ def measure(
         served = [stack.enter_context(_booted(side, folder, project)) for side in _SERVED if side in sides]
         for side in served:
             detail["first_run_seconds"][side.name] = _first_run(side, project)
-        for _ in range(samples):
+        for turn in range(samples):
             if "bare" in sides:
-                _take_bare_turn(bare, found)
+                _take_bare_turn(bare, turn, found)
             for side in served:
-                _take_turn(side, project, found, detail)
+                _take_turn(side, project, turn, found, detail)
         for _ in range(min(samples, MEMORY_SAMPLES)):
             if (reading := Reading("bare", "run_memory", size)) in wanted:
                 found[reading].append(bare.peak_mb())
@@ -100,16 +100,18 @@ def _first_run(side: Side, project: Project) -> float:
     return run.seconds
 
 
-def _take_bare_turn(bare: Bare, found: Found) -> None:
+def _take_bare_turn(bare: Bare, turn: int, found: Found) -> None:
     """One build of each kind that is asked for."""
     size = bare.project.size
     for quantity, words in _BARE_WORDS.items():
         if (reading := Reading("bare", quantity, size)) in found:
-            found[reading].append(bare.build(*words(bare.project)))
+            found[reading].append(bare.build(*words(bare.project, turn)))
             time.sleep(PAUSE_SECONDS)
 
 
-def _take_turn(side: Side, project: Project, found: Mapping[Reading, list[float]], detail: Mapping[str, Any]) -> None:
+def _take_turn(
+    side: Side, project: Project, turn: int, found: Mapping[Reading, list[float]], detail: Mapping[str, Any]
+) -> None:
     """One run of each kind that is asked for."""
 
     def note(quantity: Quantity, value: float) -> None:
@@ -128,7 +130,7 @@ def _take_turn(side: Side, project: Project, found: Mapping[Reading, list[float]
         note("event_bytes", side.database.event_bytes(run.run_id))
         detail["waterfalls"].setdefault(side.name, []).append(side.webserver.waterfall(run))
     if "one_model" in kinds:
-        key = side.key(project, project.one_model)
+        key = side.key(project, project.one_model(turn))
         run = side.webserver.launch(project.name, "__ASSET_JOB", [key])
         if (built := side.webserver.built(run)) != 1:
             raise BenchmarkError(f"{side.name} built {built} assets where one was asked for")

@@ -31,7 +31,7 @@ from dagster_apollo.code_host.dagster_internals import (
     load_repositories,
     serializable_error_info_from_exc_info,
 )
-from dagster_apollo.code_host.lines import Line, LineClosed, Message
+from dagster_apollo.code_host.lines import Line, LineClosed, Message, pair
 from dagster_apollo.code_host.snapshot_writer import write_snapshot
 from dagster_apollo.code_host.walls import forbid_looking
 from dagster_apollo.dbt.workspace import Places, open_workspace, repository_root
@@ -39,7 +39,7 @@ from dagster_apollo.errors import HostError, Problem, ProblemsError
 from dagster_apollo.host.role import TENANT_VARIABLE, say
 from dagster_apollo.runs.place import database_url
 from dagster_apollo.runs.storage import buffered, prepare
-from dagster_apollo.warm.dagster_internals import instance_of
+from dagster_apollo.warm.dagster_internals import instance_of, keep_subsets, make_subset
 from dagster_apollo.warm.dbt_internals import forking_locks
 from dagster_apollo.warm.forking import end_default_database, fork, require_forkable
 from dagster_apollo.warm.run_process import execute
@@ -56,6 +56,7 @@ def main(line: Line, given: Mapping[str, Any]) -> int:
     os.chdir(os.environ["DAGSTER_HOME"])
     location = str(given["location"])
     loaded = load(location)
+    keep_subsets()
     end_default_database()
     gc.collect()  # what asked a server while it was loaded, and failed, has a connection until then
     try:
@@ -94,6 +95,7 @@ class LocationProcess:
         self._warm: Warm | None = None
         self._instances: dict[str, DagsterInstance] = {}
         self._runs: dict[int, str] = {}
+        self._server: Line | None = None
 
     def serve(self) -> None:
         """Fork what is asked for.
@@ -106,7 +108,8 @@ class LocationProcess:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while True:
-            readable, _, _ = select.select([self._line, woken], [], [])
+            listened_to = [self._line, woken, *([self._server] if self._server else [])]
+            readable, _, _ = select.select(listened_to, [], [])
             if woken in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(woken, 4096)
@@ -118,6 +121,22 @@ class LocationProcess:
                     self._fork(message, (woken, wake))
                 finally:
                     message.close()
+            elif self._server in readable:
+                self._make_ready()
+
+    def _make_ready(self) -> None:
+        """Make what a run needs that the server is being asked about: it will be forked from here."""
+        assert self._server is not None  # noqa: S101  it was listened to
+        try:
+            asked = self._server.receive()
+        except LineClosed:
+            self._server.close()
+            self._server = None
+            return
+        if asked is not None and not isinstance(self._loaded, SerializableErrorInfo):
+            with contextlib.suppress(Exception):  # who asked is told by the server
+                [definition] = self._loaded.definitions_by_name.values()
+                make_subset(definition, str(asked.fields["arguments"]))
 
     def _fork(self, message: Message, ours: Sequence[int]) -> None:
         fields = message.fields
@@ -125,7 +144,8 @@ class LocationProcess:
             work = self._work(fields, message.descriptors)
 
             def child() -> int:
-                self._line.close()
+                for line in filter(None, (self._line, self._server)):
+                    line.close()
                 for descriptor in ours:
                     os.close(descriptor)
                 gc.enable()
@@ -146,7 +166,8 @@ class LocationProcess:
         match fields["do"]:
             case "serve":
                 connection = socket.socket(fileno=os.dup(descriptors[0]))
-                return lambda: location_server.serve(connection, location, MODULE, loaded)
+                asked = Line(self._listen_to_server(), waits=False)
+                return lambda: location_server.serve(connection, location, MODULE, loaded, asked)
             case "run":
                 return self._run(str(fields["arguments"]), os.dup(descriptors[0]))
         file = descriptors[0]
@@ -156,6 +177,14 @@ class LocationProcess:
             return 0
 
         return snapshot
+
+    def _listen_to_server(self) -> socket.socket:
+        """Listen to the server that is about to be forked, and to no other; its end."""
+        ours, theirs = pair()
+        if self._server:
+            self._server.close()
+        self._server = Line(ours, waits=False)
+        return theirs
 
     def _run(self, arguments: str, own: int) -> Callable[[], int]:
         line = Line(socket.socket(fileno=own))

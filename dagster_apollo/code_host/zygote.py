@@ -39,7 +39,6 @@ _QUIET_SECONDS, _LOOKING_SECONDS = 5.0, 0.5
 PRELOADED = (
     "antlr4",
     "dagster",
-    "dagster._cli.utils",
     "dagster._core.execution.api",
     "dagster._core.executor.in_process",
     "dagster._core.executor.multiprocess",
@@ -65,6 +64,8 @@ PRELOADED = (
     "dagster_apollo.code_host.accounting",
     "dagster_apollo.code_host.location_process",
 )
+# What some of these make colours with where it is installed, for a person's terminal: not imported by them.
+COLOURS = ("pygments", "rich")
 # What a fork is asked to be, and where that is.
 KINDS: Mapping[str, str] = {
     "prepare": preparing.__name__,
@@ -91,8 +92,15 @@ def import_all() -> None:
 
 
 def _import(name: str) -> None:
-    with contextlib.suppress(ModuleNotFoundError):
-        importlib.import_module(name)
+    absent = [colour for colour in COLOURS if colour not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # as if it were not installed
+    try:
+        # What cannot do without is passed over as well, and imported by who uses it.
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(name)
+    finally:
+        for colour in absent:
+            sys.modules.pop(colour, None)
 
 
 def _use_once(adapters: Sequence[str]) -> None:

@@ -108,6 +108,10 @@ class PooledRunStorage(Pooled, PostgresRunStorage):
     def has_backfill_tags_table(self) -> bool:
         return True
 
+    # And this plan, of all of a project's models, whenever a run is made.
+    def has_execution_plan_snapshot(self, execution_plan_snapshot_id: str) -> bool:
+        return self._has_snapshot_id(execution_plan_snapshot_id)
+
 
 class PooledScheduleStorage(Pooled, PostgresScheduleStorage):
     """Schedules, sensors and their ticks."""

@@ -3,11 +3,16 @@
 `core_execute_run` is what stock run processes call: it loads the job, executes it and says in the run's log what keeps
 it from that. It takes a job that can be loaded anew; ours has been loaded already.
 
+`JobDefinition.get_subset`: what is left of a job when some assets are selected. Dagster makes it anew for each of the
+three that ask before the first step of such a run, each time from all assets; a location's processes keep the last few.
+
 `tests/contracts/test_warm_internals.py` names what an upgrade moves.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterable, Set
 from typing import Any
 
 from dagster import DagsterInstance, JobDefinition, RepositoryDefinition
@@ -16,7 +21,7 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 from dagster._core.events import EngineEventData
 from dagster._core.remote_origin import RemoteJobOrigin
 from dagster._grpc.impl import core_execute_run
-from dagster._grpc.types import ExecuteExternalJobArgs, StartRunResult
+from dagster._grpc.types import ExecuteExternalJobArgs, JobSubsetSnapshotArgs, StartRunResult
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils import get_run_crash_explanation
 from dagster._utils.error import serializable_error_info_from_exc_info
@@ -25,6 +30,7 @@ from dagster._utils.interrupts import capture_interrupts
 __all__ = [
     "EngineEventData",
     "ExecuteExternalJobArgs",
+    "JobSubsetSnapshotArgs",
     "RemoteJobOrigin",
     "StartRunResult",
     "WarmRepository",
@@ -34,9 +40,14 @@ __all__ = [
     "get_run_crash_explanation",
     "instance_of",
     "job_of",
+    "keep_subsets",
+    "make_subset",
     "serializable_error_info_from_exc_info",
     "serialize_value",
 ]
+
+# One is some megabytes of a project of a thousand models.
+_KEPT_SUBSETS = 4
 
 
 class WarmRepository(ReconstructableRepository):
@@ -71,3 +82,45 @@ def instance_of(arguments: ExecuteExternalJobArgs) -> DagsterInstance:
     """The instance that a run was launched by."""
     assert arguments.instance_ref is not None  # noqa: S101  a launcher always says it
     return DagsterInstance.from_ref(arguments.instance_ref)
+
+
+def keep_subsets() -> None:
+    """Have this process keep the last subsets of jobs that it was asked for; it never loads a job anew."""
+    make = JobDefinition.get_subset
+    kept: OrderedDict[tuple[Any, ...], tuple[JobDefinition, JobDefinition]] = OrderedDict()
+
+    def get_subset(
+        job: JobDefinition,
+        *,
+        op_selection: Iterable[str] | None = None,
+        asset_selection: Set[Any] | None = None,
+        asset_check_selection: Set[Any] | None = None,
+    ) -> JobDefinition:
+        if op_selection or not asset_selection:
+            return make(
+                job,
+                op_selection=op_selection,
+                asset_selection=asset_selection,
+                asset_check_selection=asset_check_selection,
+            )
+        checks = None if asset_check_selection is None else frozenset(asset_check_selection)
+        key = (id(job), frozenset(asset_selection), checks)
+        if (found := kept.get(key)) is None:
+            subset = make(job, asset_selection=asset_selection, asset_check_selection=asset_check_selection)
+            found = kept[key] = (job, subset)
+            if len(kept) > _KEPT_SUBSETS:
+                kept.popitem(last=False)
+        return found[1]
+
+    JobDefinition.get_subset = get_subset  # type: ignore[method-assign, assignment]
+
+
+def make_subset(repository: RepositoryDefinition, arguments: str) -> None:
+    """Make the subset of a job that a call of `ExternalPipelineSubsetSnapshot` asks for, to be kept."""
+    wanted = deserialize_value(arguments, JobSubsetSnapshotArgs)
+    repository.get_maybe_subset_job_def(
+        wanted.job_origin.job_name,
+        op_selection=wanted.op_selection,
+        asset_selection=wanted.asset_selection,
+        asset_check_selection=wanted.asset_check_selection,
+    )

@@ -1,14 +1,17 @@
-"""What we use of dbt beyond its public `dbtRunner`, in this one place.
+"""What we use of dbt beyond its public `dbtRunner`, in this one place; and `macro_names.py`.
 
 * `template_cache`: a process's compiled macros. Compiled before the fork, they are three quarters of a small build.
-* `write_manifest` and `Compiler.write_graph_file`, left out in a fork: dbt writes at the end of every build the whole
-  manifest that it was given, which for a large project takes longer than one model.
-* `_JsonLogger.write_line`: of what dbt says for debugging, a run reads a few events; the others cost a fifth of a build
-  to be written as JSON, and are dropped by who reads them.
+* `write_manifest`, `Compiler.write_graph_file` and `Linker.get_graph_summary`, left out in a fork: dbt writes in every
+  build the whole manifest that it was given and its graph, which for a large project takes longer than one model.
+* `EventManager.fire_event`: of what dbt says for debugging, a run reads a few events; the others cost a third of a
+  build to be put together and written as JSON, and are dropped by who reads them.
+* `BaseEvent.__init__`: puts an event together, for nobody where it is one of those.
+* `agate_helper.empty_table`: the table of a statement that returns nothing. Each time it comes with a parser of dates.
 * `PluginManager.get_prefixed_modules`: looks through every folder that Python imports from, in each invocation.
 * `BehaviorFlagRendered._default_source`: reads the source of every caller, four times in each invocation, for the name
   of a module that a warning may come to say.
 * `RunResultsArtifact` and what is in it: the code that writes it is made when it is first written.
+* `CodeBuilder`: keeps for ever what it read of dbt's classes to write the code that reads and writes them.
 * `reset_deprecations`, `reset_adapters`: what an invocation leaves in its process; a fork begins without it.
 * `DuckDBConnectionManager._ENV`: a fork that ends skips the interpreter's end, where DuckDB closes its file.
 * `_MP_CONTEXT`: of dbt's locks. The spawning kind starts a process that looks after them, one for each dbt.
@@ -25,6 +28,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +43,13 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt.deprecations import reset_deprecations
 from dbt.plugins.manager import PluginManager
 from dbt_common.behavior_flags import BehaviorFlagRendered
-from dbt_common.clients.agate_helper import table_from_rows
+from dbt_common.clients import agate_helper
 from dbt_common.clients.jinja import template_cache
-from dbt_common.events.logger import _JsonLogger
+from dbt_common.events.base_types import BaseEvent, EventLevel
+from dbt_common.events.event_manager import EventManager
+from mashumaro.core.meta.code.builder import CodeBuilder
+
+from dagster_apollo.warm.macro_names import find_macros_once
 
 if TYPE_CHECKING:
     from dbt_common.events.base_types import EventMsg
@@ -96,12 +104,19 @@ def compile_macros(manifest: Manifest) -> None:
 def set_up() -> None:
     """Do once, before any fork, what dbt does when it first comes to it, or each time anew with the same result."""
     # One of the tables that dbt puts a query's rows in: its guesses of types load tables of dates and zones.
-    table_from_rows([["1", "2026-01-31", "2026-01-31T12:00:00", "x", "1.5", ""]], ["a", "b", "c", "d", "e", "f"])
+    agate_helper.table_from_rows(
+        [["1", "2026-01-31", "2026-01-31T12:00:00", "x", "1.5", ""]], ["a", "b", "c", "d", "e", "f"]
+    )
     result = RunResultOutput(
         RunStatus.Success, [TimingInfo("execute")], "", 0.0, {}, None, None, "", compiled=None, compiled_code=None,
         relation_name=None,
     )  # fmt: skip
     RunResultsArtifact(RunResultsMetadata(), [result], 0.0).to_dict(omit_none=False)
+    for member in vars(CodeBuilder).values():
+        if isinstance(member, _lru_cache_wrapper):
+            member.cache_clear()
+    nothing = agate_helper.empty_table()  # tables are never changed
+    agate_helper.empty_table = lambda: nothing
     plugins = PluginManager.get_prefixed_modules()
     PluginManager.get_prefixed_modules = lambda: plugins  # type: ignore[method-assign]
     BehaviorFlagRendered._default_source = staticmethod(_asking_module)  # type: ignore[method-assign]
@@ -133,8 +148,11 @@ def invoke(
     if manifest is not None:
         dbt.task.runnable.write_manifest = _link_to(manifest_file)
         dbt.compilation.Compiler.write_graph_file = lambda *_: None  # type: ignore[method-assign]
+        dbt.compilation.Linker.get_graph_summary = lambda *_: {}  # type: ignore[method-assign]
+        find_macros_once()
     if debug_events is not None:
-        _JsonLogger.write_line = _only(debug_events, _JsonLogger.write_line)  # type: ignore[method-assign]
+        EventManager.fire_event = _only(debug_events, EventManager.fire_event)  # type: ignore[method-assign]
+        _put_events_together_late()
     with forking_locks():
         ended = dbtRunner(manifest=manifest).invoke(list(words))
     if ended.success:
@@ -152,12 +170,38 @@ def close_databases() -> None:
         manager._ENV = None
 
 
-def _only(debug_events: Collection[str], write_line: Callable[..., None]) -> Callable[..., None]:
-    def write(logger: _JsonLogger, event: EventMsg) -> None:
-        if event.info.level not in ("debug", "test") or event.info.name in debug_events:
-            write_line(logger, event)
+def _only(debug_events: Collection[str], fire_event: Callable[..., None]) -> Callable[..., None]:
+    unread = (EventLevel.DEBUG, EventLevel.TEST)
 
-    return write
+    def fire(
+        manager: EventManager,
+        e: BaseEvent,
+        level: EventLevel | None = None,
+        node: Any = None,
+        force_warn_or_error_handling: bool = False,
+    ) -> None:
+        is_read = (level or e.level_tag()) not in unread or type(e).__name__ in debug_events
+        if is_read or force_warn_or_error_handling:
+            fire_event(manager, e, level, node, force_warn_or_error_handling)
+
+    return fire
+
+
+def _put_events_together_late() -> None:
+    """When something of them is asked for, which of the events that are dropped nothing is."""
+    put_together, look_up = BaseEvent.__init__, BaseEvent.__getattr__
+
+    def begin(event: BaseEvent, *words: Any, **fields: Any) -> None:
+        event.__dict__["_given"] = (words, fields)  # to set an attribute is to set a field of the message
+
+    def attribute(event: BaseEvent, key: str) -> Any:
+        if (given := event.__dict__.pop("_given", None)) is None:
+            return look_up(event, key)
+        put_together(event, *given[0], **given[1])
+        return getattr(event, key)
+
+    BaseEvent.__init__ = begin  # type: ignore[method-assign, assignment]
+    BaseEvent.__getattr__ = attribute  # type: ignore[method-assign]
 
 
 def _link_to(manifest_file: Path) -> Callable[..., None]:

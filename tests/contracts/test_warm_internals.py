@@ -10,7 +10,6 @@ import sys
 import threading
 import weakref
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import dagster
@@ -21,13 +20,14 @@ import pytest
 from dbt.adapters import factory
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.environments import Environment
+from dbt.adapters.events.types import SQLQuery
 from dbt.cli.main import dbtRunner
 from dbt.events.types import NodeFinished
 from dbt.version import __version__ as dbt_version
 from dbt_common.clients import jinja
-from dbt_common.events.base_types import DebugLevel
+from dbt_common.events.base_types import DebugLevel, EventLevel
 from dbt_common.events.event_manager import EventManager
-from dbt_common.events.logger import _JsonLogger
+from dbt_common.events.types import Note
 
 from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.warm import dagster_internals, dbt_internals
@@ -55,6 +55,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 MEMBERS: dict[str, tuple[str, ...]] = {
     "EngineEventData": ("in_process",),
     "ExecuteExternalJobArgs": ("job_origin", "run_id", "instance_ref"),
+    "JobSubsetSnapshotArgs": ("job_origin", "op_selection", "asset_selection", "asset_check_selection"),
     "ModuleCodePointer": ("module", "fn_name", "working_directory"),
     "ReconstructableRepository": ("pointer", "get_definition", "with_repository_load_data"),
     "RemoteJobOrigin": ("repository_origin", "job_name"),
@@ -131,17 +132,87 @@ def test_dbt_writes_its_manifest_at_the_end_of_a_build_by_the_name_that_is_repla
     assert "self.write_graph_file(" in inspect.getsource(dbt.compilation.Compiler), moved("write_graph_file", DBT)
 
 
-def test_of_dbts_debug_events_those_that_are_read_are_written_and_all_others_of_every_level() -> None:
-    written = []
-    write = dbt_internals._only({"NodeFinished"}, lambda logger, event: written.append(event.info.name))
+def test_dbt_summarizes_its_graph_for_a_file_and_for_nothing_else() -> None:
+    parameters = [*inspect.signature(dbt.compilation.Linker.get_graph_summary).parameters]
+    assert parameters == ["self", "manifest"], moved("Linker.get_graph_summary", DBT)
+    source = inspect.getsource(dbt.compilation)
+    assert source.count("get_graph_summary(") == source.count("] = linker.get_graph_summary(manifest)") + 1
+    assert source.count("summaries") == source.count('summaries["') + 2, moved("graph_summary.json", DBT)
 
-    for level, name in (("debug", "NodeFinished"), ("debug", "SQLQuery"), ("test", "Note"), ("info", "LogModelResult")):
-        write(None, SimpleNamespace(info=SimpleNamespace(level=level, name=name)))
 
-    assert written == ["NodeFinished", "LogModelResult"]
-    assert [*inspect.signature(_JsonLogger.write_line).parameters] == ["self", "msg"], moved("write_line", DBT)
-    assert "logger.write_line(msg)" in inspect.getsource(EventManager.fire_event), moved("EventManager", DBT)
+def test_of_dbts_debug_events_those_that_are_read_are_fired_and_all_others_of_every_level() -> None:
+    fired = []
+    fire = dbt_internals._only({"NodeFinished"}, lambda manager, event, *more: fired.append((type(event), *more)))
+
+    fire(None, NodeFinished())
+    fire(None, SQLQuery())
+    fire(None, Note(), level=EventLevel.TEST)
+    fire(None, Note(), level=EventLevel.INFO)
+    fire(None, SQLQuery(), None, "node", True)  # as a warning or an error
+
+    assert fired == [
+        (NodeFinished, None, None, False),
+        (Note, EventLevel.INFO, None, False),
+        (SQLQuery, None, "node", True),
+    ]
+    parameters = [*inspect.signature(EventManager.fire_event).parameters]
+    assert parameters == ["self", "e", "level", "node", "force_warn_or_error_handling"], moved("fire_event", DBT)
     assert issubclass(NodeFinished, DebugLevel), moved("NodeFinished", DBT)
+
+
+def test_an_event_that_is_put_together_when_it_is_read_says_what_dbts_says() -> None:
+    """In a process of its own: events are put together late ever after."""
+    program = (
+        "from dbt.adapters.events.types import SQLQuery, TypeCodeNotFound\n"
+        "from dbt_common.events.base_types import BaseEvent, msg_from_base_event\n"
+        "from dbt_common.events.types import Formatting, Note\n"
+        "from dagster_apollo.warm import dbt_internals\n"
+        "def said():\n"
+        "    query = SQLQuery(conn_name='x', sql='select 1', node_info={'node_name': 'm'})\n"
+        "    events = [query, Note(msg=7), Formatting('==='), TypeCodeNotFound(type_code=3)]\n"
+        "    messages = [msg_from_base_event(event) for event in events]\n"
+        "    return [(str(m.data), m.info.msg, m.info.name, m.info.level) for m in messages], Note(msg='y').msg\n"
+        "before = said()\n"
+        "assert 'select 1' in before[0][0][0], before\n"
+        "put_together = BaseEvent.__init__\n"
+        "dbt_internals._put_events_together_late()\n"
+        "assert BaseEvent.__init__ is not put_together\n"
+        "assert 'pb_msg' not in vars(Note(msg='unread'))\n"
+        "assert said() == before, (said(), before)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, moved(f"BaseEvent: {ended.stderr}", DBT)
+
+
+def test_a_subset_of_a_job_is_made_once_for_each_selection() -> None:
+    """In a process of its own: subsets are kept ever after."""
+    program = (
+        "import dagster as dg\n"
+        "from dagster_apollo.warm.dagster_internals import keep_subsets\n"
+        "@dg.multi_asset(specs=[dg.AssetSpec(name) for name in 'abcdefg'], can_subset=True)\n"
+        "def several(): ...\n"
+        "keys = [dg.AssetKey(name) for name in 'abcdefg']\n"
+        "defs = dg.Definitions([several], jobs=[dg.define_asset_job('some', selection=keys[:2])])\n"
+        "repository = defs.get_repository_def()\n"
+        "job, some = repository.get_job('__ASSET_JOB'), repository.get_job('some')\n"
+        "fresh = job.get_subset(asset_selection={keys[0]})\n"
+        "keep_subsets()\n"
+        "kept = job.get_subset(asset_selection={keys[0]})\n"
+        "assert kept is not fresh and kept.get_job_snapshot_id() == fresh.get_job_snapshot_id()\n"
+        "again = repository.get_maybe_subset_job_def('__ASSET_JOB', asset_selection=frozenset(keys[:1]))\n"
+        "assert again is kept\n"
+        "assert job.get_subset(asset_selection={keys[0]}, asset_check_selection=set()) is not kept\n"
+        "assert some.get_subset(asset_selection={keys[0]}).name == 'some'\n"
+        "assert job.get_subset() is job\n"
+        "assert [node.name for node in job.get_subset(op_selection=['several']).nodes] == ['several']\n"
+        "for key in keys[1:]:\n"
+        "    assert job.get_subset(asset_selection={key}).asset_layer.selected_asset_keys == {key}\n"
+        "assert job.get_subset(asset_selection={keys[0]}) is not kept\n"  # only the last few
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, moved(f"JobDefinition.get_subset: {ended.stderr}", DAGSTER)
 
 
 def test_what_is_set_up_once_is_what_dbt_would_find_each_time(tmp_path: Path) -> None:
@@ -149,6 +220,7 @@ def test_what_is_set_up_once_is_what_dbt_would_find_each_time(tmp_path: Path) ->
     program = (
         "from dbt.plugins.manager import PluginManager\n"
         "from dbt_common.behavior_flags import Behavior\n"
+        "from dbt_common.clients import agate_helper\n"
         "from dagster_apollo.warm import dbt_internals\n"
         "def found():\n"
         "    flags = Behavior([{'name': 'some', 'default': False, 'docs_url': 'https://docs'}], {})._flags\n"
@@ -159,6 +231,9 @@ def test_what_is_set_up_once_is_what_dbt_would_find_each_time(tmp_path: Path) ->
         "assert 'dbt_common' in before[0], before\n"
         "assert before[1] == '__main__', before\n"
         "plugins = PluginManager.from_modules('some')\n"
+        "assert agate_helper.empty_table() is agate_helper.empty_table()\n"
+        "table = agate_helper.empty_table()\n"
+        "assert (table.column_names, list(table.rows), list(table.columns)) == ((), [], []), table\n"
     )
 
     (tmp_path / "asks.py").write_text(program)

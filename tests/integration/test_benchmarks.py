@@ -45,15 +45,19 @@ def test_a_generated_project_has_the_nodes_that_it_is_named_for(
     found = json.loads((folder / "target/manifest.json").read_text())["nodes"].values()
     assert Counter(node["resource_type"] for node in found) == nodes
     assert {node["name"] for node in found if node["resource_type"] != "test"} == set(project.assets)
-    [one] = [node for node in found if node["name"] == project.one_model]
-    assert one["depends_on"]["nodes"]
+    models = {project.one_model(turn) for turn in range(5)}
+    assert len(models) == (1 if size == 9 else 5)
+    tested = {name for node in found if node["resource_type"] == "test" for name in node["depends_on"]["nodes"]}
+    for one in (node for node in found if node["name"] in models):
+        assert one["depends_on"]["nodes"]
+        assert one["unique_id"] in tested
 
 
 def test_a_model_with_its_test_is_built_alone_by_the_bare_command(tmp_path: Path) -> None:
     bare = Bare(tmp_path, Project("generated_one", 9))
     bare.prepare()
 
-    bare.build("--select", bare.project.one_model)
+    bare.build("--select", bare.project.one_model(0))
 
     results = json.loads((tmp_path / "project/target/run_results.json").read_text())["results"]
     assert {result["unique_id"].split(".")[0] for result in results} == {"model", "test"}

@@ -143,6 +143,15 @@ def test_the_committed_results_have_the_form_that_is_promised() -> None:
         assert json.loads(json.dumps(again.taken(samples, {name: entry[name] for name in STAMP}))) == entry
 
 
+def test_stages_that_are_reached_at_once_stand_as_they_follow_each_other() -> None:
+    """One model alone is the first asset and the last one."""
+    stages = ["answered", "step started", "first asset", "last asset", "step ended", "success seen"]
+
+    found = report.waterfall([dict(zip(stages, [1.0, 2.0, 3.0, 3.0, 3.0, 4.0], strict=True))] * 2)
+
+    assert [*found] == stages
+
+
 def test_what_is_kept_of_a_side_that_is_not_measured_again_stays() -> None:
     before = results(
         details=[{"project": 9, "waterfalls": {"ours": [{"answered": 1.0}], "vanilla": [{"answered": 2.0}]}}]

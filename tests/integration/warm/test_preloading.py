@@ -39,3 +39,20 @@ def test_a_preloaded_process_has_the_macros_compiled_and_one_thread_no_child_and
     assert found["connections"] == []
     assert found["loaded"] == ["dagster_apollo.definitions", "dbt.adapters.postgres", "dbt.task.build"]
     assert found["compiled"] == ["duckdb__create_table_as", "postgres__create_table_as"]
+
+
+def test_what_the_zygote_imports_is_there_without_what_is_only_for_a_terminal() -> None:
+    program = (
+        "import importlib, sys\n"
+        "from dagster_apollo.code_host import zygote\n"
+        "zygote.import_all()\n"
+        "assert [name for name in zygote.PRELOADED if name not in sys.modules] == []\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not loaded & {*zygote.COLOURS}, loaded\n"
+        "for name in zygote.COLOURS:\n"  # a tenant's own Python imports what it likes
+        "    importlib.import_module(name)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository_root(), capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr

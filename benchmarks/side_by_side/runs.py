@@ -118,7 +118,8 @@ def _take_turn(
         if (reading := Reading(side.name, quantity, project.size)) in found:
             found[reading].append(value)
 
-    kinds = {reading.quantity for reading in found if reading.side == side.name}
+    of_this = (side.name, project.size)
+    kinds = {reading.quantity for reading in found if (reading.side, reading.size) == of_this}
     if kinds & {"launch", "connections", "event_bytes"}:
         before = side.database.opened()
         run = _build(side, project)

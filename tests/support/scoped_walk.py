@@ -27,12 +27,13 @@ def leaked(world: World, answer: str, question: str = "") -> set[str]:
 
 @dataclass
 class Answered:
-    """One question, as each of the users was answered it: the text, and what it says."""
+    """One question, as each of the users was answered it: the text, what it says, and what it could not say."""
 
     field: str
     question: str
     texts: list[str]
     data: list[Any]
+    errors: list[Any]
 
 
 def walk(world: World, tenant: str, users: list[str], depth: int, most: int) -> list[Answered]:
@@ -59,7 +60,9 @@ def _ask(world: World, names: Names, users: list[str], field: str, nodes: dict[s
         assert all(
             "data" in body and response.status_code != 400 for body, response in zip(bodies, responses, strict=True)
         ), f"the question itself is wrong: {question}: {bodies}"
-        answered = Answered(field, question, [response.text for response in responses], [b["data"] for b in bodies])
+        errors = [[error.get("message") for error in body.get("errors") or ()] for body in bodies]
+        texts = [response.text for response in responses]
+        answered = Answered(field, question, texts, [body["data"] for body in bodies], errors)
         asked.append(answered)
         if not prune_failing(nodes, names, bodies):
             return asked

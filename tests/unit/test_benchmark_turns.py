@@ -159,7 +159,9 @@ def test_runs_take_turns_after_one_that_is_not_counted(told: list[str], tmp_path
 def test_a_side_that_no_measure_names_is_not_started(told: list[str], tmp_path: Path) -> None:
     details: list[dict[str, object]] = []
 
-    runs.measure(1000, frozenset({Reading("ours", "one_model", 1000)}), 1, tmp_path, {}, details)  # type: ignore[arg-type]
+    # What was measured of another project before asks for nothing of this one.
+    found: runs.Found = {Reading("ours", "launch", 100): [0.5]}
+    runs.measure(1000, frozenset({Reading("ours", "one_model", 1000)}), 1, tmp_path, found, details)  # type: ignore[arg-type]
 
     assert details[0]["one_model_waterfalls"] == {"ours": [{"success seen": 0.5}]}
 

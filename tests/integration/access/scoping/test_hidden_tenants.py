@@ -63,7 +63,7 @@ def test_of_his_own_tenant_a_confined_user_is_told_what_an_administrator_is_told
         if lost := words_of(ALPACA, everything) - words:
             missing[answer.field] = lost
         if ZEBRA not in everything and (paths := set(differences(*answer.data)) - OF_ALL):
-            different[answer.field] = (paths, answer.question, own)
+            different[answer.field] = (paths, answer.question, own, answer.errors)
     assert missing == {}
     assert different == {}
     assert len(telling) >= 45, "the same walk finds the words of a tenant that is not hidden"

@@ -18,6 +18,7 @@ from dagster_apollo.runs.pools import WEBSERVER, Pool, pool_of
 from dagster_apollo.runs.storage_internals import (
     PostgresRunStorage,
     PostgresScheduleStorage,
+    say_plans_once,
 )
 
 # Beside these, what only reads may be asked twice: its name says so.
@@ -83,6 +84,10 @@ class Pooled:
 
 class PooledRunStorage(Pooled, PostgresRunStorage):
     """Runs, their tags and snapshots."""
+
+    def __init__(self, postgres_url: str) -> None:
+        super().__init__(postgres_url)
+        say_plans_once()
 
     def dispose(self) -> None:
         """With an instance goes what it has open: a tenant's server makes one for each thing that it is asked."""

@@ -1,8 +1,9 @@
 """Taking up what ended badly: a new run for what is left of it, made by the daemon, wherever there is a place for it.
 
-Which runs have ended is Dagster's to tell, one event after the other. Whether one is taken up is a rule of
-`interruptions.py`, and what is left of it is read in `remainder.py`. A code location that is away for a while does not
-lose a run: it is tried again.
+Which runs have ended is Dagster's to tell, one event after the other; it tells of each once, and not of one whose event
+came before its state, or while the database went away. So failed runs are also looked for, now and then, in the runs
+themselves. Whether one is taken up is a rule of `interruptions.py`, and what is left of it is read in `remainder.py`. A
+code location that is away for a while does not lose a run: it is tried again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -47,6 +49,9 @@ from dagster_apollo.runs.remainder import Remainder, remainder
 # Failed runs that are not done with, and since when: kept where the daemon's cursors are.
 _KEPT = "apollo_runs_to_take_up"
 _GIVE_UP_SECONDS = 3600.0
+# How often failed runs are looked for, and for how long after they failed.
+LOOK_SECONDS = 20.0
+_LOOK_BACK = timedelta(hours=1)
 # Of these a run is to blame itself; of all others, and of none, what happened to it.
 _OWN_FAULTS = {
     RunFailureReason.STEP_FAILURE.value,
@@ -58,6 +63,8 @@ _OWN_FAULTS = {
 class RecoveryDaemon(EventLogConsumerDaemon):
     """Dagster's daemon for retries, which here takes runs up by our rules."""
 
+    _looked_at: float | None = None
+
     @property
     def handle_updated_runs_fns(self) -> Sequence[Callable[..., Iterator[Any]]]:
         return [self._keep_ended]
@@ -66,9 +73,15 @@ class RecoveryDaemon(EventLogConsumerDaemon):
         """Keep what has failed since, then look at all that is kept: also at what could not be taken up before."""
         yield from super().run_iteration(workspace_process_context)
         instance = workspace_process_context.instance
+        self._keep_overlooked(instance)
         for run_id, since in _kept(instance).items():
             yield
-            if self._is_done_with(workspace_process_context, run_id, since):
+            try:
+                is_done = self._is_done_with(workspace_process_context, run_id, since)
+            except Exception:  # whatever is wrong with one run, the others are looked at
+                self._logger.exception("run %s cannot be looked at now", run_id)
+                is_done = time.time() - since >= _GIVE_UP_SECONDS
+            if is_done:
                 _forget(instance, run_id)
 
     def _keep_ended(
@@ -80,6 +93,18 @@ class RecoveryDaemon(EventLogConsumerDaemon):
             _keep(context.instance, failed)
         yield
 
+    def _keep_overlooked(self, instance: dg.DagsterInstance) -> None:
+        """Keep what has failed and says neither that it is taken up nor that it is not."""
+        now = time.monotonic()
+        if self._looked_at is not None and now - self._looked_at < LOOK_SECONDS:
+            return
+        failed_since = dg.RunsFilter(
+            statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - _LOOK_BACK
+        )
+        if overlooked := [run.run_id for run in instance.get_runs(failed_since) if not _is_decided(run)]:
+            _keep(instance, overlooked)
+        self._looked_at = now
+
     def _is_done_with(self, context: IWorkspaceProcessContext[Any], run_id: str, since: float) -> bool:
         """Take a failed run up if that is to be; whether there is nothing more to try."""
         instance = context.instance
@@ -87,6 +112,8 @@ class RecoveryDaemon(EventLogConsumerDaemon):
         if run is None or run.status != dg.DagsterRunStatus.FAILURE:
             return True
         if not list(filter_runs_to_should_retry([run], instance)):
+            if not _is_decided(run):  # one of a backfill that is over would be asked about again and again
+                instance.add_run_tags(run_id, {WILL_RETRY_TAG: "false"})
             return True
         if not is_to_be_taken_up(instance, run):
             instance.add_run_tags(run_id, {WILL_RETRY_TAG: "false"})
@@ -107,6 +134,10 @@ class RecoveryDaemon(EventLogConsumerDaemon):
             self._logger.exception("run %s cannot be taken up", run.run_id)
             _leave(instance, run, f"It cannot be taken up: {error}")
         return True
+
+
+def _is_decided(run: dg.DagsterRun) -> bool:
+    return AUTO_RETRY_RUN_ID_TAG in run.tags or run.tags.get(WILL_RETRY_TAG) == "false"
 
 
 def is_to_be_taken_up(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -3,6 +3,7 @@
 * `template_cache`: a process's compiled macros. Compiled before the fork, they are three quarters of a small build.
 * `write_manifest`, `Compiler.write_graph_file` and `Linker.get_graph_summary`, left out in a fork: dbt writes in every
   build the whole manifest that it was given and its graph, which for a large project takes longer than one model.
+* `Linker.link_graph`: which node depends on which, and that none does on itself, follows from the manifest alone.
 * `EventManager.fire_event`: of what dbt says for debugging, a run reads a few events; the others cost a third of a
   build to be put together and written as JSON, and are dropped by who reads them.
 * `BaseEvent.__init__`: puts an event together, for nobody where it is one of those.
@@ -39,6 +40,7 @@ from dbt.adapters.factory import reset_adapters
 from dbt.artifacts.schemas.results import RunStatus, TimingInfo
 from dbt.artifacts.schemas.run import RunResultOutput, RunResultsArtifact, RunResultsMetadata
 from dbt.cli.main import dbtRunner
+from dbt.compilation import Linker
 from dbt.contracts.graph.manifest import Manifest
 from dbt.deprecations import reset_deprecations
 from dbt.plugins.manager import PluginManager
@@ -54,7 +56,7 @@ from dagster_apollo.warm.macro_names import find_macros_once
 if TYPE_CHECKING:
     from dbt_common.events.base_types import EventMsg
 
-__all__ = ["Manifest", "close_databases", "compile_macros", "forking_locks", "invoke", "parse", "set_up"]
+__all__ = ["Manifest", "close_databases", "compile_macros", "forking_locks", "invoke", "link_once", "parse", "set_up"]
 
 
 @contextmanager
@@ -99,6 +101,23 @@ def compile_macros(manifest: Manifest) -> None:
         # A macro that does not compile is told of when it is used, or never.
         with contextlib.suppress(Exception):
             template_cache.get_node_template(macro)
+
+
+def link_once(manifest: Manifest) -> None:
+    """Link a project's nodes before any fork, each of which has the graph then that dbt would make of its manifest."""
+    linked, nodes, link_graph = Linker(), len(manifest.nodes), Linker.link_graph
+    try:
+        linked.link_graph(manifest)
+    except Exception:  # dbt says what is wrong when it is run
+        return
+
+    def link_graph_once(linker: Linker, of: Manifest) -> None:
+        if of is manifest and len(of.nodes) == nodes:  # a query on the command line is a node more
+            linker.graph = linked.graph.copy()
+        else:
+            link_graph(linker, of)
+
+    Linker.link_graph = link_graph_once  # type: ignore[method-assign, assignment]
 
 
 def set_up() -> None:
@@ -148,7 +167,7 @@ def invoke(
     if manifest is not None:
         dbt.task.runnable.write_manifest = _link_to(manifest_file)
         dbt.compilation.Compiler.write_graph_file = lambda *_: None  # type: ignore[method-assign]
-        dbt.compilation.Linker.get_graph_summary = lambda *_: {}  # type: ignore[method-assign]
+        Linker.get_graph_summary = lambda *_: {}  # type: ignore[method-assign]
         find_macros_once()
     if debug_events is not None:
         EventManager.fire_event = _only(debug_events, EventManager.fire_event)  # type: ignore[method-assign]

@@ -24,6 +24,7 @@ from dagster_apollo.warm.dagster_internals import (
     deserialize_value,
     instance_of,
     job_of,
+    leave_plan_unread,
     serializable_error_info_from_exc_info,
     serialize_value,
 )
@@ -78,6 +79,7 @@ def _execute(warm: Warm, execute_run_args: str, say: Callable[[str], None], reco
         say(serialize_value(StartRunResult(success=False, message=message, serializable_error_info=error)))
         return 0
     say(serialize_value(StartRunResult(success=True, message=None, serializable_error_info=None)))
+    leave_plan_unread()
     pid = os.getpid()
     with recording(instance):
         instance.report_engine_event(f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid))

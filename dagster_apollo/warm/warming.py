@@ -17,7 +17,7 @@ import dagster as dg
 from dagster_apollo.dbt.workspace import PARTIAL_PARSE, Workspace
 from dagster_apollo.errors import ManifestError, Problem
 from dagster_apollo.warm.dagster_internals import WarmRepository
-from dagster_apollo.warm.dbt_internals import Manifest, compile_macros, forking_locks, parse, set_up
+from dagster_apollo.warm.dbt_internals import Manifest, compile_macros, forking_locks, link_once, parse, set_up
 from dagster_apollo.warm.forking import end_default_database, require_forkable
 
 
@@ -49,7 +49,7 @@ def warm_up(
     loaded_from: tuple[str, str],
     instance: dg.DagsterInstance | None = None,
 ) -> Warm:
-    """Parse the tenant's project and compile its macros, and have this process ready to be forked.
+    """Parse the tenant's project, compile its macros and link its nodes, and have this process ready to be forked.
 
     Args:
         workspace: the tenant, prepared.
@@ -66,6 +66,7 @@ def warm_up(
     manifest = _parsed(workspace) if _builds_here(workspace) else None
     if manifest:
         compile_macros(manifest)
+        link_once(manifest)
         set_up()
     end_default_database()
     gc.collect()

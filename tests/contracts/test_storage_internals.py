@@ -22,6 +22,7 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "ConfigurableClassData": ("rehydrate", "module_name", "class_name", "config_yaml"),
     "DagsterSqliteStorage": ("from_local", "event_log_storage", "run_storage", "schedule_storage", "register_instance"),
     "DagsterStorage": ("event_log_storage", "run_storage", "schedule_storage", "register_instance"),
+    "ExecutionPlanSnapshot": ("job_snapshot_id", "steps"),
     "EventLogEntry": ("dagster_event", "is_dagster_event", "dagster_event_type", "get_dagster_event", "run_id"),
     "EventLogStorage": ("get_maximum_record_id", "get_asset_records", "get_logs_for_run", "check_concurrency_claim"),
     "PostgresEventLogStorage": (
@@ -32,7 +33,8 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     ),
     "PostgresRunStorage": (
         "connect", "dispose", "has_backfill_id_column", "has_backfill_tags_table", "has_bulk_action_job_name_column",
-        "has_bulk_actions_selector_cols", "has_run_stats_index_cols", "optimize_for_webserver",
+        "has_bulk_actions_selector_cols", "has_execution_plan_snapshot", "has_run_stats_index_cols",
+        "optimize_for_webserver", "_has_snapshot_id",
     ),
     "PostgresScheduleStorage": (
         "_has_asset_daemon_asset_evaluations_table", "_has_instigators_table", "connect", "has_instigators_table",
@@ -82,6 +84,12 @@ COLUMNS: dict[str, set[str]] = {
     },
 }  # fmt: skip
 CONSTANTS = {"ASSET_EVENTS", "ASSET_CHECK_EVENTS", "ASSET_KEY_INDEX_COLS"}
+# Modules of which we replace a function, with how it is called there; and functions that we call.
+REPLACED = {
+    "execution_plan_snapshot": {"create_snapshot_id(execution_plan_snapshot)"},
+    "run_storage": {"serialize_value(daemon_heartbeat)", "serialize_value(snapshot_obj)"},
+}
+CALLED = {"hash_str", "serialize_value"}
 # What Dagster's own methods do when an event is stored. Who changes one of these changes what our rows have to be.
 STEPS_OF_STORE_EVENT = [
     "prepare_insert_event", "_connect", "_store_asset_event_tags", "_store_asset_event", "index_transaction",
@@ -99,7 +107,7 @@ def moved(what: str) -> str:
 def test_every_name_of_the_adapter_is_held_here() -> None:
     imported = {entry.name for entry in modules_of()[ADAPTER].imports if entry.module.startswith("dagster")}
 
-    assert imported == set(MEMBERS) | set(COLUMNS) | CONSTANTS, "hold the new name to its form"
+    assert imported == {*MEMBERS, *COLUMNS, *CONSTANTS, *REPLACED, *CALLED}, "hold the new name to its form"
 
 
 @pytest.mark.parametrize(("name", "members"), MEMBERS.items(), ids=MEMBERS)
@@ -122,6 +130,15 @@ def test_what_we_override_or_call_is_called_the_same_way(name: str, parameters: 
 @pytest.mark.parametrize(("name", "columns"), COLUMNS.items(), ids=COLUMNS)
 def test_a_table_has_the_columns_that_we_write(name: str, columns: set[str]) -> None:
     assert set(getattr(storage_internals, name).c.keys()) == columns, moved(f"the columns of {name}")
+
+
+@pytest.mark.parametrize(("name", "calls"), REPLACED.items(), ids=REPLACED)
+def test_what_we_replace_is_called_as_it_was(name: str, calls: set[str]) -> None:
+    nodes = ast.walk(ast.parse(inspect.getsource(getattr(storage_internals, name))))
+    functions = {call.partition("(")[0] for call in calls}
+    found = {ast.unparse(node) for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) in functions}
+
+    assert found == calls, moved(f"{name} calls {', '.join(sorted(found))}")
 
 
 def test_storing_an_event_has_the_steps_that_we_take() -> None:

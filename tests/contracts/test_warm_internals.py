@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster
@@ -17,6 +18,7 @@ import dbt.compilation
 import dbt.mp_context
 import dbt.task.runnable
 import pytest
+from dagster._core.snap import snapshot_from_execution_plan
 from dbt.adapters import factory
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.environments import Environment
@@ -47,6 +49,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "capture_interrupts": (),
     "core_execute_run": ("recon_job", "dagster_run", "instance", "inject_env_vars"),
     "deserialize_value": ("val", "as_type"),
+    "disable_dagster_warnings": (),
     "get_run_crash_explanation": ("prefix", "exit_code"),
     "serializable_error_info_from_exc_info": ("exc_info",),
     "serialize_value": ("val",),
@@ -54,6 +57,10 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 # Classes of Dagster: the members that we call, override, read or give.
 MEMBERS: dict[str, tuple[str, ...]] = {
     "EngineEventData": ("in_process",),
+    "SYSTEM_METADATA_KEY_IO_MANAGER_KEY": (),
+    "api": ("_get_execution_plan_from_run", "create_execution_plan"),
+    "external_asset": ("create_unexecutable_external_asset_from_assets_def",),
+    "metadata_set": ("model_fields",),
     "ExecuteExternalJobArgs": ("job_origin", "run_id", "instance_ref"),
     "JobSubsetSnapshotArgs": ("job_origin", "op_selection", "asset_selection", "asset_check_selection"),
     "ModuleCodePointer": ("module", "fn_name", "working_directory"),
@@ -140,6 +147,45 @@ def test_dbt_summarizes_its_graph_for_a_file_and_for_nothing_else() -> None:
     assert source.count("summaries") == source.count('summaries["') + 2, moved("graph_summary.json", DBT)
 
 
+def linked(**nodes: list[str]) -> Any:
+    """As much of a manifest as dbt links: nodes, by what they depend on."""
+    kinds = ("sources", "metrics", "semantic_models", "functions", "exposures", "unit_tests", "saved_queries")
+    made = {name: SimpleNamespace(unique_id=name, depends_on_nodes=after) for name, after in nodes.items()}
+    return SimpleNamespace(nodes=made, **{kind: {} for kind in kinds})
+
+
+def test_nodes_are_linked_once_as_dbt_links_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def graph(of: Any) -> tuple[list[str], list[tuple[str, str]]]:
+        linker = dbt_internals.Linker()
+        linker.link_graph(of)
+        return list(linker.nodes()), list(linker.edges())
+
+    dbts = dbt_internals.Linker.link_graph
+    monkeypatch.setattr(dbt_internals.Linker, "link_graph", dbts)  # as it was, when the test ends
+    asked: list[int] = []
+    manifest = linked(last=["left", "right"], left=["first"], right=["first"], first=[])
+    wanted = graph(manifest)
+    dbt_internals.Linker.link_graph = lambda linker, of: asked.append(1) or dbts(linker, of)  # type: ignore[method-assign, assignment, func-returns-value]
+
+    dbt_internals.link_once(manifest)
+
+    assert graph(manifest) == graph(manifest) == wanted
+    assert asked == [1]
+    assert graph(linked(another=[])) == (["another"], [])
+    manifest.nodes["more"] = SimpleNamespace(unique_id="more", depends_on_nodes=["last"])
+    assert graph(manifest)[0] == [*wanted[0], "more"]
+    assert "linker.link_graph(manifest)" in inspect.getsource(dbt.compilation.Compiler.compile), moved("compile", DBT)
+
+
+def test_nodes_that_cannot_be_linked_are_left_to_dbt(monkeypatch: pytest.MonkeyPatch) -> None:
+    dbts = dbt_internals.Linker.link_graph
+    monkeypatch.setattr(dbt_internals.Linker, "link_graph", dbts)
+
+    dbt_internals.link_once(linked(one=["other"], other=["one"]))
+
+    assert dbt_internals.Linker.link_graph is dbts
+
+
 def test_of_dbts_debug_events_those_that_are_read_are_fired_and_all_others_of_every_level() -> None:
     fired = []
     fire = dbt_internals._only({"NodeFinished"}, lambda manager, event, *more: fired.append((type(event), *more)))
@@ -190,7 +236,10 @@ def test_a_subset_of_a_job_is_made_once_for_each_selection() -> None:
     program = (
         "import dagster as dg\n"
         "from dagster_apollo.warm.dagster_internals import keep_subsets\n"
-        "@dg.multi_asset(specs=[dg.AssetSpec(name) for name in 'abcdefg'], can_subset=True)\n"
+        "once = dg.AutomationCondition.eager()\n"
+        "more = {'automation_condition': once, 'owners': ['team:data']}\n"
+        "specs = [dg.AssetSpec(name, metadata={name: 1}, **more) for name in 'abcdefg']\n"
+        "@dg.multi_asset(specs=specs, can_subset=True)\n"
         "def several(): ...\n"
         "keys = [dg.AssetKey(name) for name in 'abcdefg']\n"
         "defs = dg.Definitions([several], jobs=[dg.define_asset_job('some', selection=keys[:2])])\n"
@@ -198,6 +247,14 @@ def test_a_subset_of_a_job_is_made_once_for_each_selection() -> None:
         "job, some = repository.get_job('__ASSET_JOB'), repository.get_job('some')\n"
         "fresh = job.get_subset(asset_selection={keys[0]})\n"
         "keep_subsets()\n"
+        "def told(job):\n"
+        "    nodes = job.asset_layer.asset_graph.asset_nodes\n"
+        "    of = {n.key: n.assets_def for n in nodes}\n"
+        "    return {key: (d.is_executable, d.get_asset_spec(key), d.resource_defs) for key, d in of.items()}\n"
+        "assert {of[0] for of in told(fresh).values()} == {True, False}\n"
+        "for checks in (set(), None):\n"
+        "    again = job.get_subset(asset_selection={keys[0]}, asset_check_selection=checks)\n"
+        "    assert told(again) == told(fresh)\n"
         "kept = job.get_subset(asset_selection={keys[0]})\n"
         "assert kept is not fresh and kept.get_job_snapshot_id() == fresh.get_job_snapshot_id()\n"
         "again = repository.get_maybe_subset_job_def('__ASSET_JOB', asset_selection=frozenset(keys[:1]))\n"
@@ -213,6 +270,56 @@ def test_a_subset_of_a_job_is_made_once_for_each_selection() -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert ended.returncode == 0, moved(f"JobDefinition.get_subset: {ended.stderr}", DAGSTER)
+
+
+def test_a_run_that_goes_on_from_none_reads_nothing_in_the_plan_that_was_stored_with_it() -> None:
+    source = inspect.getsource(dagster_internals.api._get_execution_plan_from_run)
+    nodes = [*ast.walk(ast.parse(source))]
+    read = {n.attr for n in nodes if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "execution_plan_snapshot"}
+    [made] = [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "create_execution_plan"]
+    given = {str(keyword.arg): ast.unparse(keyword.value) for keyword in made.keywords}
+
+    assert read == {"repository_load_data", "initial_known_state"}, moved("_get_execution_plan_from_run", DAGSTER)
+    assert {*given} - {"repository_load_data", "known_state"} == {
+        "run_config", "step_keys_to_execute", "instance_ref", "tags"
+    }, moved("_get_execution_plan_from_run", DAGSTER)  # fmt: skip
+
+
+def test_the_plan_of_a_run_is_the_one_that_dagster_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dagster.op(config_schema={"rows": int})
+    def read() -> int:
+        return 1
+
+    @dagster.op
+    def write(rows: int) -> None:
+        """Nothing to do."""
+
+    @dagster.job(executor_def=dagster.in_process_executor)
+    def both() -> None:
+        write(read())
+
+    loaded = dagster.Definitions(jobs=[both]).get_repository_def()
+    job = dagster_internals.job_of(dagster_internals.WarmRepository.of(loaded, "no_such_module", "defs"), "both")
+    config = {"ops": {"read": {"config": {"rows": 2}}}}
+    api, asked = dagster_internals.api, list[str]()
+    dagsters = api._get_execution_plan_from_run
+    monkeypatch.setattr(api, "_get_execution_plan_from_run", dagsters)  # as it was, when the test ends
+    with dagster.DagsterInstance.ephemeral() as instance:
+        runs = [
+            instance.create_run_for_job(both, run_config=config),
+            instance.create_run_for_job(both, run_config=config, parent_run_id="one", root_run_id="one"),
+        ]
+        stored = instance.get_execution_plan_snapshot
+        monkeypatch.setattr(instance, "get_execution_plan_snapshot", lambda id: asked.append(id) or stored(id))
+        wanted = [snapshot_from_execution_plan(dagsters(job, run, instance), "job") for run in runs]
+        assert len(asked) == 2
+        dagster_internals.leave_plan_unread()
+        found = [
+            snapshot_from_execution_plan(api._get_execution_plan_from_run(job, run, instance), "job") for run in runs
+        ]
+
+    assert found == wanted
+    assert len(asked) == 3
 
 
 def test_what_is_set_up_once_is_what_dbt_would_find_each_time(tmp_path: Path) -> None:

@@ -303,7 +303,8 @@ def test_thirty_days_are_thirty_runs_where_the_field_says_so(
     assert sorted(runs()) == [f"2026-05-{day:02}" for day in range(2, 32)]
     stack.webserver.ask(_CANCEL, id=backfill)
     unfinished = [run["runId"] for run in stack.webserver.runs() if run["status"] not in FINAL]
-    stack.webserver.ask(_TERMINATE, ids=unfinished)
+    if unfinished:  # Dagster fails when it is asked for none
+        stack.webserver.ask(_TERMINATE, ids=unfinished)
 
 
 # ---- What its users break. ----

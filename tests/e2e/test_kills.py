@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.chains import Chains, patiently
 from tests.support.platform_with_kills import Platform
-from tests.support.postgres import running_postgres
+from tests.support.postgres import DURABLE, running_postgres
 from tests.support.slow_tenants import OnPostgres, OnSnowflake
 from tests.support.snowflake_account import running_account
 from tests.support.walled import WalledRoles, walled_roles
@@ -68,7 +68,7 @@ def roles(folder: Path, tenants: list[OnPostgres | OnSnowflake]) -> Iterator[Wal
     variables = {name: text for tenant in tenants for name, text in tenant.variables.items()}
     # A run in flight has some seconds, so that some end in them and some do not.
     with (
-        running_postgres() as instance,
+        running_postgres(*DURABLE) as instance,
         walled_roles(folder, instance, {**variables, "APOLLO_DRAIN_SECONDS": "12"}) as made,
     ):
         for tenant in tenants:

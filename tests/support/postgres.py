@@ -31,6 +31,8 @@ START_TIMEOUT_SECONDS = 60.0
 _UNPRIVILEGED_USER = "nobody"
 # What a power cut would cost is worth nothing here; every fsync is.
 _SETTINGS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB")
+# For who stops it by SIGQUIT: what it said it had stored is there when it comes back, as with its own defaults.
+DURABLE = ("synchronous_commit=on",)
 
 
 @dataclass
@@ -40,6 +42,7 @@ class _Server:
     binaries: Path
     folder: Path
     user: pwd.struct_passwd | None
+    settings: Sequence[str]
     process: subprocess.Popen[bytes] | None = None
 
 
@@ -100,10 +103,10 @@ class Postgres:
         """Start it again where it was.
 
         Args:
-            settings: of the server, `max_connections=20`.
+            settings: of the server, beside those that it was made with, `max_connections=20`.
         """
         server = self._known
-        server.process = _start(server, self.port, settings)
+        server.process = _start(server, self.port, (*server.settings, *settings))
         _wait_until_it_answers(server.process, self)
 
     @property
@@ -118,8 +121,11 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(*settings: str) -> Iterator[Postgres]:
     """A server of its own, from initdb to its removal.
+
+    Args:
+        settings: of the server, whenever it is started.
 
     Raises:
         MissingPart: when this machine has no Postgres binaries.
@@ -130,7 +136,7 @@ def running_postgres() -> Iterator[Postgres]:
     try:
         user = pwd.getpwnam(_UNPRIVILEGED_USER) if os.geteuid() == 0 else None
         binaries = _binaries(folder, user)
-        server = _Server(binaries, folder, user)
+        server = _Server(binaries, folder, user, settings)
         postgres = Postgres(free_port(), _server=server)
         for name in ("data", "socket"):
             (folder / name).mkdir(mode=0o700)

@@ -14,21 +14,20 @@ import psycopg2
 import pytest
 import sqlalchemy
 from dagster._core.execution.api import create_execution_plan
-from dagster._core.snap import snapshot_from_execution_plan
+from dagster._core.snap import ExecutionPlanSnapshot, execution_plan_snapshot, snapshot_from_execution_plan
 from dagster_postgres import DagsterPostgresStorage
 
-from dagster_apollo.runs import event_buffer
+from dagster_apollo.runs import event_buffer, storage_internals
 from dagster_apollo.runs.event_log import Entry, PooledEventLogStorage, Writing
 from dagster_apollo.runs.patience import Patience
 from dagster_apollo.runs.pooled_storages import PooledRunStorage, PooledScheduleStorage
 from dagster_apollo.settings import read
-from tests.support.postgres import Postgres, running_postgres
+from tests.support.postgres import DURABLE, Postgres, running_postgres
 from tests.support.said_by_runs import TABLES, said_by_a_run, stored
 from tests.support.webserver import wait_until
 
 Entries = Sequence[dg.EventLogEntry]
 PLANNED = (dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED)
-DURABLE = ("synchronous_commit=on",)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +38,7 @@ def said() -> Entries:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     """A server that forgets nothing that it said it had stored."""
-    with running_postgres() as running:
-        running.stop()
-        running.start(*DURABLE)
+    with running_postgres(*DURABLE) as running:
         yield running
 
 
@@ -159,6 +156,38 @@ def test_a_plan_is_known_without_being_read(database: Postgres) -> None:
     assert not any("snapshot_body" in statement for statement in read)
 
 
+def test_a_plan_is_put_into_words_once_and_stored_as_dagster_stores_it(
+    stock: Postgres, database: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.job
+    def some() -> None:
+        """Nothing to do."""
+
+    def plan(number: int) -> ExecutionPlanSnapshot:
+        return snapshot_from_execution_plan(create_execution_plan(some), f"job {number}")
+
+    dagsters = DagsterPostgresStorage(url(stock), should_autocreate_tables=False).run_storage
+    ours = PooledRunStorage(url(database))
+    said: list[object] = []
+    say = storage_internals.serialize_value
+    monkeypatch.setattr(storage_internals, "serialize_value", lambda value: said.append(value) or say(value))
+    plans = [plan(1), plan(2)]
+
+    ids = [execution_plan_snapshot.create_execution_plan_snapshot_id(made) for made in (*plans, plans[1])]
+    assert [ours.add_execution_plan_snapshot(plans[number]) for number in (1, 0, 1)] == [ids[1], ids[0], ids[1]]
+    assert len(said) == 4, "in turn: the first, the second, the first again, and the second"
+    assert ids[1] == ids[2] != ids[0]
+    assert [dagsters.add_execution_plan_snapshot(made) for made in plans] == ids[:2]
+
+    stored_plans = "select snapshot_id, snapshot_body from snapshots order by 1"
+    assert [*map(_bytes, database.rows(stored_plans))] == [*map(_bytes, stock.rows(stored_plans))]
+    assert ours.get_execution_plan_snapshot(ids[0]) == plans[0]
+
+
+def _bytes(row: tuple[str, Any]) -> tuple[str, bytes]:
+    return row[0], bytes(row[1])
+
+
 def test_what_a_run_plans_is_stored_by_one_statement_where_there_is_no_buffer(
     stock: Postgres, database: Postgres, said: Entries
 ) -> None:
@@ -239,7 +268,7 @@ def test_a_database_that_goes_away_in_the_middle_loses_nothing(
         buffering.store_event(entry)
         time.sleep(0.01)
     server.stop(how)
-    back = threading.Timer(3.0, server.start, DURABLE)
+    back = threading.Timer(3.0, server.start)
     back.start()
     for entry in said[half:]:
         buffering.store_event(entry)
@@ -255,7 +284,7 @@ def test_who_asks_meanwhile_waits_and_is_answered(
     run_id = said[0].run_id
     assert buffering.get_logs_for_run(run_id) == []
     server.stop()
-    back = threading.Timer(2.0, server.start, DURABLE)
+    back = threading.Timer(2.0, server.start)
     back.start()
     buffering.store_event(next(entry for entry in said if not entry.is_dagster_event))
 

@@ -1,0 +1,143 @@
+"""The daemon takes up every run that failed and is to be taken up, once, whatever its events told and when they did.
+
+What a new run has to do, and who executes it, is left out; `tests/e2e/test_interrupted_runs.py` has all of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, MAX_RETRIES_TAG
+
+from dagster_apollo.runs import recovery
+
+
+@dg.job
+def some() -> None:
+    """Nothing to do."""
+
+
+@pytest.fixture
+def taken_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs for which the daemon has made another one."""
+    found: list[str] = []
+
+    def take_up(context: Any, run: dg.DagsterRun) -> None:
+        found.append(run.run_id)
+        context.instance.add_run_tags(run.run_id, {AUTO_RETRY_RUN_ID_TAG: "another"})
+
+    monkeypatch.setattr(recovery, "take_up", take_up)
+    return found
+
+
+@pytest.fixture
+def iterate(instance: dg.DagsterInstance, taken_up: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Has the daemon do what it does every few seconds, and look for failed runs each time."""
+    monkeypatch.setattr(recovery, "LOOK_SECONDS", 0.0)
+    daemon = recovery.RecoveryDaemon(1)
+    context: Any = SimpleNamespace(instance=instance)
+
+    def iterate() -> None:
+        deque(daemon.run_iteration(context), maxlen=0)
+
+    iterate()  # what came before the first time is no concern of Dagster's
+    return iterate
+
+
+def started(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
+    return instance.create_run_for_job(some, status=dg.DagsterRunStatus.STARTED, tags={MAX_RETRIES_TAG: "3", **tags})
+
+
+def failed(instance: dg.DagsterInstance, **tags: str) -> str:
+    run = started(instance, **tags)
+    instance.report_run_failed(run)
+    return run.run_id
+
+
+def test_one_that_is_told_of(
+    instance: dg.DagsterInstance, iterate: Callable[[], None], taken_up: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "LOOK_SECONDS", 3600.0)
+    run_id, _ = failed(instance), failed(instance, **{MAX_RETRIES_TAG: "0"})
+
+    iterate()
+    iterate()
+
+    assert taken_up == [run_id]
+
+
+def test_one_that_is_told_of_before_it_is_recorded_as_failed(
+    instance: dg.DagsterInstance, iterate: Callable[[], None], taken_up: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, put_off = started(instance), list[Any]()
+    with monkeypatch.context() as patched:
+        patched.setattr(instance.run_storage, "handle_run_event", lambda *given: put_off.append(given))
+        patched.setattr(type(instance), "run_retries_enabled", False)  # who decides on it has not come to that yet
+        instance.report_run_failed(run)
+        iterate()
+    assert taken_up == []
+
+    [(run_id, event, *_)] = put_off
+    instance.run_storage.handle_run_event(run_id, event, datetime.now(UTC))
+    iterate()
+    iterate()
+
+    assert taken_up == [run.run_id]
+
+
+def test_one_that_is_told_of_while_the_database_goes_away(
+    instance: dg.DagsterInstance, iterate: Callable[[], None], taken_up: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = failed(instance)
+
+    def away(*_: object) -> None:
+        raise ConnectionError("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recovery, "_keep", away)
+        with pytest.raises(ConnectionError):
+            iterate()
+    assert taken_up == []
+    iterate()
+    iterate()
+
+    assert taken_up == [run_id]
+
+
+def test_those_beside_one_that_cannot_be_read(
+    instance: dg.DagsterInstance, iterate: Callable[[], None], taken_up: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (failed(instance) for _ in range(3))
+    attempts = recovery.attempts_of
+
+    def read(of: dg.DagsterInstance, run: dg.DagsterRun) -> Any:
+        if run.run_id == second:
+            raise ValueError("nobody can read this")
+        return attempts(of, run)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recovery, "attempts_of", read)
+        iterate()
+    assert sorted(taken_up) == sorted([first, third])
+    iterate()
+
+    assert sorted(taken_up) == sorted([first, second, third])
+
+
+def test_one_of_a_backfill_that_is_over_is_asked_about_once(
+    instance: dg.DagsterInstance, iterate: Callable[[], None], taken_up: list[str]
+) -> None:
+    run_id = failed(instance, **{BACKFILL_ID_TAG: "gone"})
+
+    iterate()
+    iterate()
+
+    assert taken_up == []
+    said = [str(entry.message) for entry in instance.all_logs(run_id)]
+    assert len([message for message in said if "Not retrying" in message]) == 1

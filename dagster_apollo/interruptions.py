@@ -14,13 +14,14 @@ from typing import Literal
 # Dagster's tags: https://docs.dagster.io/deployment/execution/run-retries
 MAX_RETRIES = "dagster/max_retries"
 AFTER_FAILURE = "dagster/retry_on_asset_or_op_failure"
-# Ours: how the run was interrupted, and what the two tags above said before they were changed.
+# Ours: how the run was interrupted, what the two tags above said before they were changed, and which run it takes up.
 INTERRUPTED = "apollo/interrupted"
+TAKES_UP = "apollo/takes_up"
 _INTERRUPTED_RUN = "apollo/interrupted_run"
 _AFTER_FAILURE_BEFORE = "apollo/retry_on_asset_or_op_failure"
 _MAX_RETRIES_BEFORE = "apollo/max_retries"
 _UNSET = "unset"
-_OURS = (INTERRUPTED, _INTERRUPTED_RUN, _AFTER_FAILURE_BEFORE, _MAX_RETRIES_BEFORE)
+_OURS = (INTERRUPTED, TAKES_UP, _INTERRUPTED_RUN, _AFTER_FAILURE_BEFORE, _MAX_RETRIES_BEFORE)
 
 # A deploy interrupts for a good reason, and there may be many; this many attempts are an accident nobody foresaw.
 MOST_ATTEMPTS = 100

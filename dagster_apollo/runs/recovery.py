@@ -20,6 +20,7 @@ import dagster as dg
 from dagster_apollo.interruptions import (
     AFTER_FAILURE,
     MAX_RETRIES,
+    TAKES_UP,
     Attempt,
     End,
     interruption_of,
@@ -181,6 +182,7 @@ def take_up(context: IWorkspaceProcessContext[Any], run: dg.DagsterRun) -> None:
         DagsterError: one of AWAY when it may be tried again, another when it cannot be done.
     """
     instance, workspace = context.instance, context.create_request_context()
+    remove_half_made(instance, run)
     _, group = instance.get_run_group(run.run_id) or (run.run_id, [run])
     attempts = list(group)
     again = [r for r in attempts if r.parent_run_id == run.run_id and RETRY_NUMBER_TAG in r.tags]
@@ -212,6 +214,7 @@ def take_up(context: IWorkspaceProcessContext[Any], run: dg.DagsterRun) -> None:
     tags = {
         **next_attempt(run.tags, len(attempts)),
         RETRY_NUMBER_TAG: str(len(attempts)),
+        TAKES_UP: run.run_id,
         **({ASSET_RESUME_RETRY_TAG: "true"} if left else {}),
     }
     made = instance.create_reexecuted_run(
@@ -227,6 +230,16 @@ def take_up(context: IWorkspaceProcessContext[Any], run: dg.DagsterRun) -> None:
     _tell(instance, run, f"It is taken up again: {_count(left)}.", "new run", made)
     _tell(instance, made, f"It takes up another run: {_count(left)}.", "failed run", run)
     instance.submit_run(made.run_id, workspace)
+
+
+def remove_half_made(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Remove what was to take a run up and was never submitted: a daemon was killed while it made it.
+
+    Nobody knows how much of it is stored. Dagster stores a run before its tags, by which it finds it as an attempt.
+    """
+    for made in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])):
+        if made.parent_run_id == run.run_id and made.tags.get(TAKES_UP) == run.run_id:
+            instance.delete_run(made.run_id)
 
 
 def succeed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, MAX_RETRIES_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, MAX_RETRIES_TAG, RETRY_NUMBER_TAG
 
+from dagster_apollo.interruptions import TAKES_UP
 from dagster_apollo.runs import recovery
+from tests.support.postgres import Postgres
 
 
 @dg.job
@@ -141,3 +143,23 @@ def test_one_of_a_backfill_that_is_over_is_asked_about_once(
     assert taken_up == []
     said = [str(entry.message) for entry in instance.all_logs(run_id)]
     assert len([message for message in said if "Not retrying" in message]) == 1
+
+
+def test_an_attempt_that_was_only_half_made_is_removed_and_no_other(
+    instance: dg.DagsterInstance, database: Postgres
+) -> None:
+    def attempt(takes_up: str, status: dg.DagsterRunStatus = dg.DagsterRunStatus.NOT_STARTED) -> str:
+        tags = {RETRY_NUMBER_TAG: "1", TAKES_UP: takes_up}
+        given = {"parent_run_id": run_id, "root_run_id": run_id, "tags": tags, "status": status}
+        return instance.create_run_for_job(some, **given).run_id  # type: ignore[arg-type]
+
+    run_id = failed(instance)
+    # A person's re-execution has the tags of the run before.
+    half, persons, submitted = attempt(run_id), attempt("another"), attempt(run_id, dg.DagsterRunStatus.STARTED)
+    database.execute(f"delete from run_tags where run_id = '{half}'")
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+
+    recovery.remove_half_made(instance, run)
+
+    assert {found.run_id for found in instance.get_runs()} == {run_id, persons, submitted}

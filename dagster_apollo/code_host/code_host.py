@@ -38,7 +38,7 @@ from dagster_apollo.code_host.runs_here import Run, RunsHere
 from dagster_apollo.code_host.served_location import ServedLocation
 from dagster_apollo.code_host.stock_location import StockLocation
 from dagster_apollo.code_host.tenants import Tenant, Tenants
-from dagster_apollo.code_host.walls import make_socket_folder, send, signal_one
+from dagster_apollo.code_host.walls import kill_all, make_socket_folder, signal_one
 from dagster_apollo.code_host.zygote_process import Zygote
 from dagster_apollo.host.role import say
 
@@ -313,6 +313,4 @@ class CodeHost:
             if peer.gone_at is None and peer.pid is not None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     signal_one(location.cell, -peer.pid, signal.SIGKILL)  # its group: what it started goes along
-        for tenant in self.tenants.all:
-            if tenant.cell.user is not None:
-                send(tenant.cell, 0, signal.SIGKILL)
+        kill_all(tenant.cell for tenant in self.tenants.all)

@@ -15,6 +15,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _MODE = 0o1770
 _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 4, 15, 36  # prctl(2)
 # A tenant may stop the shell that is to signal its processes: nobody waits longer for it.
 _SIGNAL_SECONDS = 2.0
+# From one look for what is to be killed to the next: until then the killed are gone.
+_ROUND_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -215,29 +218,46 @@ def start(
 
 
 def signal_one(cell: Cell, pid: int, number: signal.Signals) -> None:
-    """Signal one process of a tenant's."""
+    """Signal one process of a tenant's, or by a number below zero its group."""
     if cell.user is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
         return
-    words = ["/bin/sh", "-c", 'kill -s "$0" -- "$1"', number.name.removeprefix("SIG"), str(pid)]
-    shell = subprocess.Popen(words, stderr=subprocess.DEVNULL, cwd="/", env={}, **cell.identity)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        shell.wait(_SIGNAL_SECONDS)
+    _signal_as(cell, [pid], number)
 
 
-def send(cell: Cell, session: int, number: signal.Signals) -> None:
-    """Signal all that a tenant runs: everything of its user, or the session where it has none of its own."""
-    if cell.user is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(session, number)
-        return
+def _signal_as(cell: Cell, pids: Sequence[int], number: signal.Signals) -> None:
     # Root without the capability KILL may not signal another's process; that user may signal all of its own.
-    words = ["/bin/sh", "-c", 'kill -s "$0" -- -1', number.name.removeprefix("SIG")]
+    words = ["/bin/sh", "-c", 'kill -s "$0" -- "$@"', number.name.removeprefix("SIG"), *map(str, pids)]
     shell = subprocess.Popen(words, stderr=subprocess.DEVNULL, cwd="/", env={}, **cell.identity)
     # Not `subprocess.run`: when the time is over that kills the shell, which is not permitted, and waits on.
     with contextlib.suppress(subprocess.TimeoutExpired):
         shell.wait(_SIGNAL_SECONDS)
+
+
+def kill_all(cells: Iterable[Cell]) -> None:
+    """Kill what tenants' users still run below this process, which orphans of theirs are left to.
+
+    Not all that such a user runs: another code host of this machine may have given the same user to its tenant of that
+    name. Where tenants have no user of their own nothing is done. What comes to be faster than it is killed is given up
+    after two seconds.
+    """
+    import psutil  # at the very end alone, not in a process that is to stay small
+
+    by_user = {cell.user: cell for cell in cells if cell.user is not None}
+    end = time.monotonic() + _SIGNAL_SECONDS
+    while by_user and time.monotonic() < end:
+        left: dict[int, list[int]] = {}
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                user = process.uids().real
+                if user in by_user and process.status() != psutil.STATUS_ZOMBIE:
+                    left.setdefault(user, []).append(process.pid)
+        if not left:
+            return
+        for user, pids in left.items():
+            _signal_as(by_user[user], pids, signal.SIGKILL)
+        time.sleep(_ROUND_SECONDS)
 
 
 def make_socket_folder(state_dir: Path, cell: Cell, location: str) -> Path:

@@ -47,11 +47,14 @@ class Root:
 
     def run(self, *words: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, as root or as another user without any right, from the root folder."""
-        narrow = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user is not None else []
+        command = [*self.prefix, *words] if user is None else self.as_user(user, *words)
         return subprocess.run(
-            [*self.prefix, *narrow, *words], cwd="/", capture_output=True, text=True, check=False,
-            env={"PATH": os.environ["PATH"]},
-        )  # fmt: skip
+            command, cwd="/", capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]}
+        )
+
+    def as_user(self, user: int, *words: str) -> list[str]:
+        """The words that start a command as a user without any right."""
+        return [*self.prefix, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *words]
 
     def do(self, *words: str) -> str:
         """The same, for what has to succeed; what it printed."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_apollo.code_host.walls import Cell, assign, make_folders, make_snapshots_folder, send, signal_one
+from dagster_apollo.code_host.walls import Cell, assign, make_folders, make_snapshots_folder, signal_one
 
 STATE = Path("/state")
 
@@ -50,7 +50,7 @@ def test_a_shell_that_a_tenant_stops_is_not_waited_for(tmp_path: Path, monkeypat
     started: list[subprocess.Popen[bytes]] = []
 
     def stopped(words: list[str], **more: object) -> subprocess.Popen[bytes]:
-        """Where the shell would be, a process that stops itself: signals to `-1` are not for a test."""
+        """Where the shell would be, a process that stops itself."""
         assert words[0] == "/bin/sh"
         more = {name: value for name, value in more.items() if name not in ("user", "group", "extra_groups")}
         started.append(real(["/bin/sh", "-c", "kill -s STOP $$"], **more))  # type: ignore[call-overload]
@@ -58,7 +58,7 @@ def test_a_shell_that_a_tenant_stops_is_not_waited_for(tmp_path: Path, monkeypat
 
     real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", stopped)
-    send(Cell("alpha", 20_000, tmp_path), 0, signal.SIGTERM)
+    signal_one(Cell("alpha", 20_000, tmp_path), 1, signal.SIGTERM)
 
     assert started[0].poll() is None
     started[0].kill()

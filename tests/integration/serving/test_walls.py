@@ -6,6 +6,7 @@ Started as the code host is in its container: root, with SETUID and SETGID and n
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,14 +42,15 @@ PROGRAMS = {
     "another folder in place of what its container mounts": "mv {folder}/../alpha/warehouse {folder}/../alpha/other",
     "a link in place of that folder": "rmdir {folder}/../alpha/warehouse",
 }
-# What a tenant's Python sees where it is loaded.
+# What a tenant's Python sees where it is loaded; and it leaves something that goes on in a session of its own.
 SEEN = """\
-import json, os
+import json, os, subprocess
 from pathlib import Path
 
 import dagster as dg
 
 Path(os.environ["HOME"], "seen.json").write_text(json.dumps(dict(os.environ)))
+subprocess.Popen(["sleep", "600"], start_new_session=True)
 defs = dg.Definitions()
 """
 # Its processes are no others for it; no engine is needed for what it is kept from.
@@ -170,7 +172,13 @@ def test_a_folder_that_is_somebody_elses_is_not_used_and_the_location_says_so(ro
 
 
 def test_what_is_asked_to_end_ends_although_it_is_another_users(roles: Roles) -> None:
-    processes = [roles.tenant_process(name) for name in ("alpha", "beta")]
-
-    assert roles.stop("code") == 0
-    assert [process.is_running() for process in processes] == [False, False]
+    user, _ = [roles.tenant_process(name).uids().effective for name in ("alpha", "beta")]
+    processes = roles.process("code").children(recursive=True)
+    assert {process.name() for process in processes} >= {"alpha", "beta", "sleep"}
+    # As another code host of this machine may have it, which gives a tenant of that name the same user.
+    command = roles.root.as_user(user, "cat")
+    with subprocess.Popen(command, cwd="/", stdin=subprocess.PIPE) as elsewhere:
+        assert roles.stop("code") == 0
+        assert [process.name() for process in processes if process.is_running()] == []
+        assert elsewhere.poll() is None
+    assert elsewhere.returncode == 0  # it has come to the end of what it was given

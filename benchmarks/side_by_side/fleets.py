@@ -18,7 +18,6 @@ from benchmarks.side_by_side.projects import tenants
 from benchmarks.side_by_side.served import Side
 from benchmarks.side_by_side.sides import served_side
 
-BOOT_SAMPLES = 3
 AT_REST: frozenset[Quantity] = frozenset({"pss", "webserver_rss", "daemon_rss", "rest_cpu"})
 Found = dict[Reading, list[float]]
 
@@ -48,7 +47,7 @@ def measure(
 
     Args:
         wanted: what is to be read; nothing else is started.
-        samples: how often to start each, at the most.
+        samples: how often to start each.
         folder: everything is below it.
         found: where the samples of each reading go, as they are taken: a larger fleet's failure loses no smaller one.
         notes: where it goes what each process uses at rest.
@@ -66,7 +65,7 @@ def measure(
             if any(reading.side == name for reading in wanted)
         ]
         for size in sizes:
-            _start_in_turns(sides, size, wanted, min(samples, BOOT_SAMPLES), rest, found, notes)
+            _start_in_turns(sides, size, wanted, samples, rest, found, notes)
     with ExitStack() as stack:  # others, since the tenant with the policy keeps it
         for reading in sorted(reading for reading in wanted if reading.quantity == "rest_cpu_with_freshness"):
             side = stack.enter_context(served_side(reading.side, folder / "fresh"))

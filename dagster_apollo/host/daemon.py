@@ -33,6 +33,7 @@ from dagster_apollo.host.dagster_internals import (
 from dagster_apollo.host.freshness import create_daemons
 from dagster_apollo.host.front_client import calling_the_front
 from dagster_apollo.host.instance import instance_id, lay_home
+from dagster_apollo.host.late_jobs import reading_jobs_late
 from dagster_apollo.host.memory import capacity_here
 from dagster_apollo.host.remote_workspace import RemoteWorkspace
 from dagster_apollo.host.role import (
@@ -91,6 +92,7 @@ def serve(environ: Mapping[str, str], root: Path) -> None:
             sweep(instance, say)
             remote = RemoteWorkspace(*place, instance_id(instance))
             stack.enter_context(calling_the_front(remote.calls(token)))
+            stack.enter_context(reading_jobs_late())
             controller = stack.enter_context(
                 daemon_controller_from_instance(
                     instance,

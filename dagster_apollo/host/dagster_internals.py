@@ -6,10 +6,18 @@ Nothing else under `host/` imports a private name, but `storage.py`; a test hold
 
 from threading import Thread
 
+from dagster._api import snapshot_repository
 from dagster._core.definitions.freshness import CronFreshnessPolicy, TimeWindowFreshnessPolicy
+from dagster._core.errors import DagsterUserCodeProcessError
 from dagster._core.execution.compute_logs import redirect_to_file
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
+from dagster._core.remote_representation.external_data import (
+    RepositoryErrorSnap,
+    RepositorySnap,
+    extract_serialized_job_snap_from_serialized_job_data_snap,
+)
+from dagster._core.snap import JobSnap
 from dagster._core.storage.cloud_storage_compute_log_manager import (
     CloudStorageComputeLogManager,
     PollingComputeLogSubscriptionManager,
@@ -33,7 +41,7 @@ from dagster._daemon.daemon import DagsterDaemon
 from dagster._daemon.freshness import FreshnessDaemon
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.utils import max_rx_bytes, max_send_bytes
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._serdes import ConfigurableClass, ConfigurableClassData, deserialize_value
 from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.log import configure_loggers
 from dagster._utils.schedules import reverse_cron_string_iterator
@@ -54,14 +62,19 @@ __all__ = [
     "DagsterDaemon",
     "DagsterDaemonController",
     "DagsterGrpcClient",
+    "DagsterUserCodeProcessError",
     "DefinitionsSource",
     "FreshnessDaemon",
     "GrpcServerCodeLocation",
     "GrpcServerCodeLocationOrigin",
     "IWorkspaceProcessContext",
+    "JobSnap",
     "LocalComputeLogManager",
     "PollingComputeLogSubscriptionManager",
     "PostgresRunStorage",
+    "RemoteRepositoryOrigin",
+    "RepositoryErrorSnap",
+    "RepositorySnap",
     "SerializableErrorInfo",
     "TimeWindowFreshnessPolicy",
     "WorkspaceLoadTarget",
@@ -70,10 +83,13 @@ __all__ = [
     "create_daemons_from_instance",
     "daemon_controller_from_instance",
     "daemon_threads",
+    "deserialize_value",
+    "extract_serialized_job_snap_from_serialized_job_data_snap",
     "max_rx_bytes",
     "max_send_bytes",
     "redirect_to_file",
     "reverse_cron_string_iterator",
+    "snapshot_repository",
     "workspace_of",
 ]
 

@@ -29,6 +29,7 @@ from dagster_apollo.host.collection import paused
 from dagster_apollo.host.dagster_internals import configure_loggers
 from dagster_apollo.host.front_client import calling_the_front
 from dagster_apollo.host.instance import instance_id, lay_home
+from dagster_apollo.host.late_jobs import reading_jobs_late
 from dagster_apollo.host.migration import make_storage
 from dagster_apollo.host.remote_workspace import RemoteWorkspace
 from dagster_apollo.host.role import Release, become_unprivileged, code_token, role_settings, say, wait_for_database
@@ -78,6 +79,7 @@ def serve(environ: Mapping[str, str], root: Path, *, local: bool = False, migrat
         widen(instance, WEBSERVER)
         remote = RemoteWorkspace(*place, instance_id(instance))
         stack.enter_context(calling_the_front(remote.calls(token)))
+        stack.enter_context(reading_jobs_late())
         with paused():  # it loads every location
             context = stack.enter_context(ScopedProcessContext(instance, workspace_load_target=remote))
         stack.callback(remote.keep_current(context).set)

@@ -38,6 +38,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
         "heartbeat_interval_seconds",
         "gen_daemons",
     ),
+    "deserialize_value": ("val", "as_type", "whitelist_map"),
+    "extract_serialized_job_snap_from_serialized_job_data_snap": ("serialized_job_data_snap",),
     "max_rx_bytes": (),
     "max_send_bytes": (),
     "redirect_to_file": ("stream", "filepath"),
@@ -51,8 +53,11 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     ),
     "CodeLocationLoadStatus": ("LOADED",),
     "DefinitionsSource": ("CODE_SERVER",),
-    "DagsterGrpcClient": ("_channel", "_get_response", "_gen_response", "reload_code"),
-    "GrpcServerCodeLocation": ("server_id",),
+    "DagsterGrpcClient": (
+        "_channel", "_get_response", "_gen_response", "reload_code", "external_repository", "external_job",
+    ),
+    "DagsterUserCodeProcessError": ("from_error_info",),
+    "GrpcServerCodeLocation": ("server_id", "_job_ref_to_snap"),
     "GrpcServerCodeLocationOrigin": (
         "create_client", "create_location", "reload_location", "socket", "get_display_metadata",
     ),
@@ -71,18 +76,23 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "DagsterDaemonController": ("check_daemon_loop", "_workspace_process_context", "_daemon_threads"),
     "FreshnessDaemon": ("run_iteration", "daemon_type"),
     "IWorkspaceProcessContext": ("create_request_context",),
+    "JobSnap": ("snapshot_id",),
     "LocalComputeLogManager": (
         "get_captured_local_path", "get_captured_log_download_url", "is_capture_complete", "read_path", "delete_logs",
         "capture_logs", "complete_artifact_path",
     ),
     "PollingComputeLogSubscriptionManager": ("add_subscription", "remove_subscription", "dispose"),
     "PostgresRunStorage": ("get_run_storage_id",),
+    "RemoteRepositoryOrigin": ("code_location_origin", "repository_name"),
+    "RepositoryErrorSnap": ("error",),
+    "RepositorySnap": ("has_job_data", "get_job_refs"),
     "TimeWindowFreshnessPolicy": ("fail_window", "warn_window"),
     "WorkspaceLoadTarget": ("create_origins",),
     "WorkspaceProcessContext": (
         "refresh_workspace", "refresh_code_location", "get_current_workspace", "instance", "_load_location",
         "_start_watch_thread",
     ),
+    "snapshot_repository": ("sync_get_external_repositories_data_grpc",),
 }  # fmt: skip
 CONSTANTS = {"IO_TYPE_EXTENSION"}
 
@@ -136,11 +146,17 @@ def test_streams_have_the_names_that_their_addresses_have() -> None:
         ("DagsterGrpcClient", "_channel", ["self"]),
         ("DagsterGrpcClient", "_get_response", ["self", "method", "request", "timeout"]),
         ("DagsterGrpcClient", "_gen_response", ["self", "method", "request", "timeout"]),
+        ("GrpcServerCodeLocation", "_job_ref_to_snap", ["self", "repository_name", "job_ref"]),
         ("GrpcServerCodeLocationOrigin", "create_client", ["self"]),
         ("GrpcServerCodeLocationOrigin", "create_location", ["self", "instance"]),
         ("GrpcServerCodeLocationOrigin", "reload_location", ["self", "instance"]),
         ("WorkspaceProcessContext", "_load_location", ["self", "origin", "reload"]),
         ("WorkspaceProcessContext", "_start_watch_thread", ["self", "origin"]),
+        (
+            "snapshot_repository",
+            "sync_get_external_repositories_data_grpc",
+            ["api_client", "code_location", "defer_snapshots"],
+        ),
     ],
 )
 def test_what_is_exchanged_in_a_client_takes_what_ours_takes(kind: str, method: str, parameters: list[str]) -> None:

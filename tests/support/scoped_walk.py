@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.graphql_walk import SCHEMA, Names, Node, as_text, place_of, prune_failing, questions
+from tests.support.graphql_walk import SCHEMA, Names, Node, as_text, prune_failing, questions
 from tests.support.scoped_world import ALPACA, ZEBRA, World
 
 # What alpaca's own code says of zebra: an asset that it depends on and one that it declares, by their keys, or as the
@@ -60,7 +60,7 @@ def _ask(world: World, names: Names, users: list[str], field: str, nodes: dict[s
         assert all(
             "data" in body and response.status_code != 400 for body, response in zip(bodies, responses, strict=True)
         ), f"the question itself is wrong: {question}: {bodies}"
-        errors = [[error.get("message") for error in body.get("errors") or ()] for body in bodies]
+        errors = [[(error.get("path"), error.get("message")) for error in body.get("errors") or ()] for body in bodies]
         texts = [response.text for response in responses]
         answered = Answered(field, question, texts, [body["data"] for body in bodies], errors)
         asked.append(answered)
@@ -74,7 +74,7 @@ def _answers(world: World, users: list[str], question: str) -> tuple[list[Any], 
 
 
 def _failed_at(body: dict[str, Any]) -> str:
-    return str(sorted(map(place_of, body.get("errors") or ())))
+    return str(sorted(str(error.get("path")) for error in body.get("errors") or ()))
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:

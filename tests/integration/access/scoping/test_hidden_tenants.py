@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pprint import pformat
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ def test_of_his_own_tenant_a_confined_user_is_told_what_an_administrator_is_told
         if ZEBRA not in everything and (paths := set(differences(*answer.data)) - OF_ALL):
             different[answer.field] = (paths, answer.question, own, answer.errors)
     assert missing == {}
-    assert different == {}
+    assert different == {}, pformat(different)
     assert len(telling) >= 45, "the same walk finds the words of a tenant that is not hidden"
 
 

@@ -71,7 +71,7 @@ def measure(
             side = stack.enter_context(served_side(reading.side, folder / "fresh"))
             side.prepare(tenants(reading.size), freshness=True)
             side.boot()
-            values, _ = _at_rest(side, rest)
+            values, _ = _at_rest(side, rest, watch=True)
             found[reading] = [values["rest_cpu"]]
             side.stop()
 
@@ -102,15 +102,19 @@ def _start_in_turns(
             if "boot" in wanted[side.name]:
                 found.setdefault(Reading(side.name, "boot", size), []).append(seconds)
             if is_last and wanted[side.name] & AT_REST:
-                values, each = _at_rest(side, rest)
+                values, each = _at_rest(side, rest, watch="rest_cpu" in wanted[side.name])
                 for quantity in wanted[side.name] & AT_REST:
                     found[Reading(side.name, quantity, size)] = [values[quantity]]
                 notes.append({"side": side.name, "tenants": size, **each})
             side.stop()
 
 
-def _at_rest(side: Side, rest: Rest) -> tuple[dict[Quantity, float], dict[str, Any]]:
-    """What it uses once everything is loaded, was looked at and has come to rest; and each process of it."""
+def _at_rest(side: Side, rest: Rest, *, watch: bool) -> tuple[dict[Quantity, float], dict[str, Any]]:
+    """What it uses once everything is loaded, was looked at and has come to rest; and each process of it.
+
+    Args:
+        watch: whether its processor time is counted too, which takes the longest.
+    """
     assets = side.webserver.number_of_assets()
     time.sleep(rest.settle_seconds)
     code, webserver, daemon = (side.processes(role) for role in ("code", "webserver", "daemon"))
@@ -120,6 +124,8 @@ def _at_rest(side: Side, rest: Rest) -> tuple[dict[Quantity, float], dict[str, A
         "daemon_rss": rss_mb(daemon[0]),
     }
     each = {"assets": assets, "code": named(code), "webserver": named(webserver), "daemon": named(daemon)}
+    if not watch:
+        return memory, each
     shares = shares_of_a_core(side.processes, ("webserver", "daemon", "code", "database"), rest.watch_seconds)
     by_role = {role: round(share, 2) for role, share in shares.items()}
     return {**memory, "rest_cpu": sum(shares.values())}, {**each, "rest_cpu": by_role}

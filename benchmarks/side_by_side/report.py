@@ -168,7 +168,7 @@ def _at_rest(results: Mapping[str, Any]) -> list[str]:
     for entry in rows:
         code = entry["code"]
         total = sum(process["pss_mb"] for process in code)
-        shares = ", ".join(f"{role} {share}" for role, share in entry["rest_cpu"].items())
+        shares = ", ".join(f"{role} {share}" for role, share in entry.get("rest_cpu", {}).items()) or "not counted"
         cells = (entry["side"], entry["tenants"], f"{entry['assets']:,}", f"{len(code)}: {total:,.0f} MB")
         others = (f"{sum(process['pss_mb'] for process in entry[role]):,.0f} MB" for role in ("webserver", "daemon"))
         lines.append(f"| {' | '.join(map(str, (*cells, *others, shares)))} |")

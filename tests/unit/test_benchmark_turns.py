@@ -115,6 +115,7 @@ def test_what_is_only_looked_at_at_rest_is_started_once_at_each_size(told: list[
         ("vanilla", 10, 1000),
         ("ours", 50, 5000),
     ]
+    assert not any("rest_cpu" in detail for detail in details), "nobody waits for what is not asked for"
     assert all(value > 1 for [value] in found.values())
 
 

@@ -36,7 +36,7 @@ from dagster_apollo.code_host.snapshot_writer import write_snapshot
 from dagster_apollo.code_host.walls import forbid_looking
 from dagster_apollo.dbt.workspace import Places, open_workspace, repository_root
 from dagster_apollo.errors import HostError, Problem, ProblemsError
-from dagster_apollo.host.role import TENANT_VARIABLE, say
+from dagster_apollo.host.role import BAKING_VARIABLE, TENANT_VARIABLE, say
 from dagster_apollo.runs.place import database_url
 from dagster_apollo.runs.storage import buffered, prepare
 from dagster_apollo.warm.dagster_internals import instance_of, keep_subsets, make_subset
@@ -77,8 +77,22 @@ def load(location: str) -> Loaded:
         with forking_locks():  # dagster-dbt makes a manifest of dbt's where it selects
             return load_repositories(MODULE, location)
     except Exception as error:
-        say(f"{location}: cannot be loaded: {type(error).__name__}")
+        say(f"{location}: cannot be loaded: {_printable(error)}")
         return serializable_error_info_from_exc_info(sys.exc_info())
+
+
+def _printable(error: Exception) -> str:
+    """What a log may hold of it: all of it in a build, which has no secret, and otherwise what is named by it.
+
+    What a tenant's own code says may hold a secret: the location shows it, to those who may see the tenant.
+    """
+    error = getattr(error, "user_exception", error)  # Dagster's own around it says nothing more
+    if os.environ.get(BAKING_VARIABLE) and isinstance(error, ProblemsError):
+        return "; ".join(str(problem) for problem in error.problems)
+    if os.environ.get(BAKING_VARIABLE):
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    named = error.problems if isinstance(error, ProblemsError) else ()
+    return ", ".join([type(error).__name__, *(problem.where for problem in named)]) + "; the webserver shows why"
 
 
 class LocationProcess:

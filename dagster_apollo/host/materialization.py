@@ -90,19 +90,21 @@ def selected_keys(tenant: Tenant, manifest: Mapping[str, Any], wanted: Wanted) -
     Raises:
         TenantError: dbt cannot read it, or it names nothing that is built.
     """
+    heading = f"{tenant.name} cannot be materialized"
     manifest = without_excluded(tenant, manifest)
     try:
         selected = select_unique_ids(wanted.select, wanted.exclude, "", None, manifest)
     except Exception as error:
         remedy = "Give dbt's node selection: https://docs.getdbt.com/reference/node-selection/syntax"
-        raise TenantError([Problem("--select", f"dbt cannot read it: {one_line(error)}", remedy)]) from None
+        raise TenantError([Problem("--select", f"dbt cannot read it: {one_line(error)}", remedy)], heading) from None
     keys = asset_keys(tenant.name, manifest)
     nodes = manifest["nodes"]
     found = {tuple(keys[key].path) for key in selected if key in nodes and is_asset(nodes[key])}
     if not found:
         told = f"{wanted.select!r} without {wanted.exclude!r}" if wanted.exclude else repr(wanted.select)
         remedy = f"`apollo dbt {tenant.name} -- ls` lists what there is."
-        raise TenantError([Problem("--select", f"{told} names no model, seed or snapshot of {tenant.name}", remedy)])
+        what = f"{told} names no model, seed or snapshot of {tenant.name}"
+        raise TenantError([Problem("--select", what, remedy)], heading)
     return found
 
 

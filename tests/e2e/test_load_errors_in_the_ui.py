@@ -51,6 +51,7 @@ def test_broken_tenants_show_what_is_wrong_and_good_ones_are_served_and_built(
     assert "model orders (models/orders.sql)" in str(told["unparsed"])
     assert "definitions.py: cannot be imported: RuntimeError: no such thing" in str(told["raises"])
     assert "exits: its definitions cannot be loaded: its process ended with 7" in str(told["exits"])
+    assert "raises: cannot be loaded: TenantError, tenants/raises/definitions.py; the webserver shows why" in stack.logs
     for name in ("good", "also_good"):
         run = stack.webserver.launch(name, f"{name}__build")
         stack.webserver.finish(run)

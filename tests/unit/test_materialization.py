@@ -55,6 +55,7 @@ def test_a_selection_that_names_no_asset_is_told(tmp_path: Path, select: str) ->
         selected(tmp_path, select)
 
     assert [problem.where for problem in refused.value.problems] == ["--select"]
+    assert str(refused.value).startswith("shop cannot be materialized:")
 
 
 class Shown:

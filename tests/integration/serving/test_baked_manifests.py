@@ -145,6 +145,7 @@ def test_snapshots_are_made_without_the_database_and_whole_or_not_at_all(tmp_pat
 
     assert "manifests made: alpha, broken\n" in made.stdout
     assert "snapshots made: alpha\n" in made.stdout
+    assert "broken: cannot be loaded: tenants/broken/definitions.py: cannot be imported: ValueError: n" in made.stdout
     [snapshot] = (tmp_path / "baked-snapshots").iterdir()
     assert snapshot.name.startswith("alpha-")
     assert read_entry(snapshot, LIST_REPOSITORIES)

@@ -6,15 +6,26 @@ it. Only what needs a tenant's code wakes the tenant.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 SERVICE = "/api.DagsterApi/"
-# What goes with every call: the token, and whose call it is.
+# What goes with every call: what proves that one knows the token, and whose call it is.
 AUTHORIZATION, LOCATION = "authorization", "apollo-location"
 
 How = Literal["snapshot", "front", "first process", "tenant", "refused"]
+
+
+def authorization(token: str) -> str:
+    """What callers present, made of the token that webserver, daemon and code host share.
+
+    Not the token: whoever came to hear it could sign with it what gives away a tenant's variables
+    (`elsewhere/environments.py`).
+    """
+    return f"Bearer {hmac.new(token.encode(), b'apollo-front', hashlib.sha256).hexdigest()}"
 
 
 @dataclass(frozen=True)

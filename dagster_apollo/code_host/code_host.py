@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,14 @@ from dagster_apollo.code_host.directory import Location
 from dagster_apollo.code_host.folder_watch import FolderWatch
 from dagster_apollo.code_host.front_process import Front
 from dagster_apollo.code_host.lines import pair
-from dagster_apollo.code_host.processes import Loop, Peer
+from dagster_apollo.code_host.processes import Loop, Peer, Say
 from dagster_apollo.code_host.runs_here import Run, RunsHere
 from dagster_apollo.code_host.served_location import ServedLocation
 from dagster_apollo.code_host.stock_location import StockLocation
 from dagster_apollo.code_host.tenants import Tenant, Tenants
 from dagster_apollo.code_host.walls import kill_all, make_socket_folder, signal_one
 from dagster_apollo.code_host.zygote_process import Zygote
+from dagster_apollo.errors import HostError
 from dagster_apollo.host.role import say
 
 TICK_SECONDS = 0.5
@@ -99,7 +99,11 @@ class CodeHost:
     def give_a_server(self, location: ServedLocation, why: str) -> None:
         """Serve a location that cannot be forked from Dagster's own server, from now on."""
         self.tell(f"{location.name}: it is served by a server of its own, which is always there: {why}")
-        folder = make_socket_folder(self.state_dir, location.cell, location.name)
+        try:
+            folder = make_socket_folder(self.state_dir, location.cell, location.name)
+        except HostError as error:
+            location.cannot_be_loaded(str(error.problems[0]))
+            return
         stock = StockLocation(location.name, location.cell, Path(sys.executable), folder, self.tell)
         tenant = self._tenant_of[location.name]
         tenant.locations = [stock if each is location else each for each in tenant.locations]
@@ -128,12 +132,15 @@ class CodeHost:
         """Begin to end: what a signal does."""
         self._stopping = True
 
-    def asked(self, fields: Mapping[str, Any]) -> None:
-        """What the front asks; answered now or later."""
+    def asked(self, fields: Mapping[str, Any], reply: Say) -> None:
+        """What the front asks; answered now or later, to whoever asked."""
         number = fields["id"]
         location = self._locations.get(str(fields.get("location")))
         run_id = str(fields.get("run_id"))
-        answer = partial(self._answer, number)
+
+        def answer(result: str) -> None:
+            reply({"is": "answer", "id": number, "result": result})
+
         match fields["do"]:
             case "CancelExecution":
                 answer(cancel_result(self.runs.stop(run_id)))
@@ -145,8 +152,8 @@ class CodeHost:
                 answer("")
             case "serve" if isinstance(location, ServedLocation):
                 location.awaken(
-                    lambda: self._serve(location, number),
-                    lambda why: self.front.say({"is": "answer", "id": number, "why": why}),
+                    lambda: self._serve(location, number, reply),
+                    lambda why: reply({"is": "answer", "id": number, "why": why}),
                 )
             case "StartRun" if isinstance(location, ServedLocation):
                 if self._stopping:
@@ -160,7 +167,7 @@ class CodeHost:
                 location.end_warm()
                 answer(shutdown_result())
             case _:
-                self.front.say({"is": "answer", "id": number, "why": "it is served by a server of its own"})
+                reply({"is": "answer", "id": number, "why": "it is served by a server of its own"})
 
     def _served(self) -> list[Location]:
         return [
@@ -195,6 +202,7 @@ class CodeHost:
                     "server_id": each.server_id,
                     "snapshot": str(each.snapshot or ""),
                     "stock": str(each.stock or ""),
+                    "user": each.cell.user,
                 }
                 for each in self._locations.values()
             ]
@@ -203,13 +211,10 @@ class CodeHost:
     def _stock(self) -> list[StockLocation]:
         return [each for each in self._locations.values() if isinstance(each, StockLocation)]
 
-    def _answer(self, number: int, result: str) -> None:
-        self.front.say({"is": "answer", "id": number, "result": result})
-
-    def _serve(self, location: ServedLocation, number: int) -> None:
+    def _serve(self, location: ServedLocation, number: int, reply: Say) -> None:
         fronts, servers = pair()
         location.fork({"do": "serve"}, [servers.fileno()], lambda *_: None, lambda _: None)
-        self.front.say({"is": "answer", "id": number}, [fronts.fileno()])
+        reply({"is": "answer", "id": number}, [fronts.fileno()])
         fronts.close()
         servers.close()
 

@@ -1,4 +1,4 @@
-"""What one tenant's code server loads: `dagster code-server start -m dagster_apollo.code_host.code_location`.
+"""What one tenant's process loads; one with a server of its own as `dagster api grpc -m` of this module.
 
 The environment that the process was started with is the tenant's own (`environment.for_tenant`); nothing else is
 read, no `.env` either. Whatever is wrong is raised from here and becomes the location's load error in the UI.

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dagster_apollo import environment
 from dagster_apollo.code_host.broker import Broker, container_places
+from dagster_apollo.code_host.calls import authorization
 from dagster_apollo.code_host.code_host import CodeHost
 from dagster_apollo.code_host.database_wait import DatabaseWait
 from dagster_apollo.code_host.directory import DEFAULT_PORT, Directory
@@ -128,7 +129,7 @@ def serve(environ: Mapping[str, str], root: Path, *, own_state: bool = True) -> 
     front_user = UNPRIVILEGED_ID if walls.as_root else None
     # The sockets of tenants' own servers are reached through the file system, by the tenant's group; no other way in.
     groups = [t.cell.user for t in tenants if t.python and t.cell.user is not None] if walls.as_root else []
-    host.front = Front(loop, bind, port + 1, token, idle_seconds, front_user, groups, host.asked, say)
+    host.front = Front(loop, bind, port + 1, authorization(token), idle_seconds, front_user, groups, host.asked, say)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, host.stop)
     here = Release.here(values)

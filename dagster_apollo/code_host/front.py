@@ -1,9 +1,9 @@
 """The front: one gRPC port for all tenants: `python -m dagster_apollo.code_host.front FD`.
 
-An unprivileged user of its own, without Dagster and without tenants' code. Whoever calls must present the token that
-webserver and daemon share with the code host, and name the location. What a location's snapshot holds it answers from
-there, what the first process knows it asks of that, and the rest it passes on to the location's server, which is
-started when it is needed. Which call is which stands in `calls.py`.
+An unprivileged user of its own, without Dagster and without tenants' code. Whoever calls must present what is made of
+the token that webserver and daemon share with the code host, and name the location. What a location's snapshot holds it
+answers from there, what the first process knows it asks of that, and the rest it passes on to the location's server,
+which is started when it is needed. Which call is which stands in `calls.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from dagster_apollo.host.role import say
 
 # What may be asked of all locations at once, by naming none: a launcher knows of a run its id and this address.
 OF_ALL_LOCATIONS = ("CancelExecution", "CanCancelExecution", "GetCurrentRuns")
-_THREADS = 64
+_THREADS = 256
 # Of one location, so that one whose calls hang does not take the threads of all.
 MOST_AT_ONCE = 16
 # Loading a large tenant's definitions; what waits for it has a time limit of its own.
@@ -67,6 +67,7 @@ class Location:
         server_id: what tells what it serves now from what it served before.
         snapshot: the file with its replies; None: there is none yet.
         stock: the socket of its own server, where it has one.
+        user: whose that has to be; None: tenants have no user of their own.
         upstream: its server, where it is awake.
         calls: how many are with that.
     """
@@ -75,6 +76,7 @@ class Location:
     server_id: str | None = None
     snapshot: Path | None = None
     stock: Path | None = None
+    user: int | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     waking: threading.Lock = field(default_factory=threading.Lock)
     upstream: Upstream | None = None
@@ -141,12 +143,12 @@ class Front(grpc.GenericRpcHandler):
 
     Args:
         first: the first process.
-        token: what callers must present.
+        authorization: what callers must present.
         idle_seconds: after which a server that nobody calls is closed.
     """
 
-    def __init__(self, first: FirstProcess, token: str, idle_seconds: float) -> None:
-        self._first, self._token, self._idle_seconds = first, f"Bearer {token}", idle_seconds
+    def __init__(self, first: FirstProcess, authorization: str, idle_seconds: float) -> None:
+        self._first, self._authorization, self._idle_seconds = first, authorization, idle_seconds
         self._locations: dict[str, Location] = {}
         self._knows = threading.Event()
 
@@ -155,7 +157,7 @@ class Front(grpc.GenericRpcHandler):
         for entry in entries:
             location = self._locations.setdefault(entry["name"], Location(entry["name"]))
             location.snapshot = Path(entry["snapshot"]) if entry["snapshot"] else None
-            location.stock = Path(entry["stock"]) if entry["stock"] else None
+            location.stock, location.user = Path(entry["stock"]) if entry["stock"] else None, entry["user"]
             with location.lock:
                 changed = location.server_id != entry["server_id"]
                 location.server_id = entry["server_id"]
@@ -173,18 +175,19 @@ class Front(grpc.GenericRpcHandler):
             with location.lock:
                 upstream, location.upstream = location.upstream, None
             if upstream:
-                threading.Thread(target=self._let_go, args=(upstream,), daemon=True).start()
+                self._close(upstream)
 
     def finish(self, name: str) -> None:
         """Have a tenant's own server end when its runs have."""
         location = self._locations.get(name)
         if location and location.stock:
-            upstream = StockUpstream(location.stock)
+            path, user = location.stock, location.user
 
             def ask() -> None:
                 with contextlib.suppress(UpstreamGone, CallFailed, TimeoutError):
-                    list(upstream.call("ShutdownServer", b"", _FINISH_SECONDS))
-                upstream.close()
+                    upstream = StockUpstream(path, user)
+                    with contextlib.closing(upstream):
+                        list(upstream.call("ShutdownServer", b"", _FINISH_SECONDS))
 
             threading.Thread(target=ask, daemon=True).start()
 
@@ -222,7 +225,7 @@ class Front(grpc.GenericRpcHandler):
         """Whose call it is; refused unless it presents the token."""
         told = {str(key): value for key, value in context.invocation_metadata()}
         presented = told.get(AUTHORIZATION, "")
-        if not isinstance(presented, str) or not hmac.compare_digest(presented.encode(), self._token.encode()):
+        if not isinstance(presented, str) or not hmac.compare_digest(presented.encode(), self._authorization.encode()):
             _abort(context, grpc.StatusCode.UNAUTHENTICATED, "APOLLO_CODE_TOKEN is not the code host's")
         name = str(told.get(LOCATION, ""))
         if name:
@@ -237,7 +240,7 @@ class Front(grpc.GenericRpcHandler):
     def _answer(
         self, location: Location, method: str, call: Call, request: bytes, context: grpc.ServicerContext
     ) -> Iterator[bytes]:
-        if location.stock and call.how != "refused":
+        if location.stock and call.how != "refused" and method != "ReloadCode":  # Dagster's own server only says it did
             yield from self._from_tenant(location, method, call, request, context)
             return
         match call.how:
@@ -294,7 +297,7 @@ class Front(grpc.GenericRpcHandler):
             told = json.loads(asked["arguments"])
             asked["run_id"] = str(told.get(_RUN_ID) or told.get("run_id"))
         try:
-            answer, _ = self._first.ask(asked, _AWAKE_SECONDS)
+            answer, _ = self._first.ask(asked, _patience(context))
         except TimeoutError:
             _abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, f"{location.name}: the code host does not answer")
         result = answer.get("result")
@@ -307,13 +310,11 @@ class Front(grpc.GenericRpcHandler):
         told = json.loads(result)
         for location in stock:
             assert location.stock is not None  # noqa: S101
-            upstream = StockUpstream(location.stock)
             try:
-                theirs = json.loads(protobuf.text(b"".join(upstream.call(method, request, _FINISH_SECONDS)), 1))
+                with contextlib.closing(StockUpstream(location.stock, location.user)) as upstream:
+                    theirs = json.loads(protobuf.text(b"".join(upstream.call(method, request, _FINISH_SECONDS)), 1))
             except (UpstreamGone, CallFailed, TimeoutError):
                 continue  # it starts, or ends: its runs are in nobody's list meanwhile
-            finally:
-                upstream.close()
             for name, value in theirs.items():
                 if isinstance(value, bool):
                     told[name] = told.get(name) or value
@@ -338,8 +339,10 @@ class Front(grpc.GenericRpcHandler):
                     return
                 except UpstreamGone as gone:
                     with location.lock:
-                        if location.upstream is upstream:
-                            location.upstream = None
+                        is_known = location.upstream is upstream
+                        location.upstream = None if is_known else location.upstream
+                    if is_known:
+                        self._close(upstream)
                     if attempt == 2 or not (call.again or isinstance(gone, NotReached)):
                         told = f"{location.name}: the tenant's process ended before it had answered {method}"
                         _abort(context, grpc.StatusCode.INTERNAL, told)
@@ -354,32 +357,41 @@ class Front(grpc.GenericRpcHandler):
 
     def _upstream(self, location: Location, context: grpc.ServicerContext) -> Upstream:
         # Not under `lock`: that is also taken by who hears the answer that is waited for here.
-        with location.waking:
+        is_mine = location.waking.acquire(timeout=_patience(context))
+        try:
+            if not is_mine:
+                raise TimeoutError
             with location.lock:
                 if location.upstream and not location.upstream.is_gone:
                     return location.upstream
                 if location.stock:
-                    location.upstream = StockUpstream(location.stock)
+                    location.upstream = StockUpstream(location.stock, location.user)
                     return location.upstream
-            try:
-                told, descriptors = self._first.ask({"do": "serve", "location": location.name}, _AWAKE_SECONDS)
-            except TimeoutError:
-                _abort(
-                    context, grpc.StatusCode.DEADLINE_EXCEEDED, f"{location.name}: its process takes too long to start"
-                )
+            told, descriptors = self._first.ask({"do": "serve", "location": location.name}, _patience(context))
             if not descriptors:
                 _abort(context, grpc.StatusCode.INTERNAL, f"{location.name}: {told.get('why')}")
             upstream = LocationServer(socket.socket(fileno=descriptors[0]))
             with location.lock:
                 location.upstream = upstream
             return upstream
+        except TimeoutError:
+            _abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, f"{location.name}: its process takes too long to start")
+        except NotReached:
+            _abort(context, grpc.StatusCode.UNAVAILABLE, f"{location.name}: its server is not there")
+        finally:
+            if is_mine:
+                location.waking.release()
 
-    def _let_go(self, upstream: Upstream) -> None:
+    def _close(self, upstream: Upstream) -> None:
         """Close a server once it has answered what it was asked."""
-        waited = threading.Event()
-        while not upstream.is_gone and upstream.idle_seconds == 0.0:
-            waited.wait(0.2)
-        upstream.close()
+
+        def wait() -> None:
+            waited = threading.Event()
+            while not upstream.is_gone and upstream.idle_seconds == 0.0:
+                waited.wait(0.2)
+            upstream.close()
+
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def _by_itself(location: Location, method: str, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -395,6 +407,12 @@ def _by_itself(location: Location, method: str, request: bytes, context: grpc.Se
         yield protobuf.string(1, protobuf.text(request, 1))
 
 
+def _patience(context: grpc.ServicerContext) -> float:
+    """How long a call may wait for another process: no thread waits for a caller who has gone."""
+    left = context.time_remaining()
+    return _AWAKE_SECONDS if left is None else max(0.0, min(left, _AWAKE_SECONDS))
+
+
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, told: str) -> NoReturn:
     context.abort(code, told)
     raise AssertionError("abort raises")
@@ -406,7 +424,7 @@ def serve(line: Line) -> None:
     assert begin is not None  # noqa: S101
     told = begin.fields
     first = FirstProcess(line)
-    front = Front(first, told["token"], told["idle_seconds"])
+    front = Front(first, told["authorization"], told["idle_seconds"])
     limits = [("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES)]
     limits += [("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES)]
     # Else a second front would share the port in silence.

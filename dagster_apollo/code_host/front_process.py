@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagster_apollo.code_host.lines import Line, pair
-from dagster_apollo.code_host.processes import Loop, Peer
+from dagster_apollo.code_host.processes import Loop, Peer, Say
 from dagster_apollo.code_host.zygote_process import bare_environment
 
 _AGAIN_SECONDS = 1.0
@@ -27,22 +27,23 @@ class Front:
     Attributes:
         loop: that its line is listened to in.
         bind, port: where it listens.
-        token: what its callers present.
+        authorization: what its callers present.
         idle_seconds: after which it lets go of a tenant's server.
         user: whose it is; None: this process's own.
         groups: those of the tenants whose own servers it reaches through the file system.
-        on_request: given what it asks.
+        on_request: given what it asks, and what says the answer: to the process that asked, or to nobody once that is
+            gone, since the next one has questions of the same numbers.
         tell: one line of the log.
     """
 
     loop: Loop
     bind: str
     port: int
-    token: str = field(repr=False)
+    authorization: str = field(repr=False)
     idle_seconds: float
     user: int | None
     groups: Sequence[int]
-    on_request: Callable[[Mapping[str, Any]], None]
+    on_request: Callable[[Mapping[str, Any], Say], None]
     tell: Callable[[str], None]
     is_serving: bool = field(default=False, init=False)
     _peer: Peer | None = field(default=None, init=False)
@@ -128,7 +129,8 @@ class Front:
         finally:
             theirs.close()
         self._peer = self.loop.add(Peer("front", Line(ours, waits=False), self._hear, lambda peer: None))
-        self.say({"bind": self.bind, "port": self.port, "token": self.token, "idle_seconds": self.idle_seconds})
+        told = {"bind": self.bind, "port": self.port, "authorization": self.authorization}
+        self.say({**told, "idle_seconds": self.idle_seconds})
         if self._locations:  # nothing yet is not none: callers wait for what it will be told
             self.say({"is": "locations", "locations": list(self._locations)})
 
@@ -139,4 +141,4 @@ class Front:
             case "knows":
                 self._known = fields["ids"]
             case _:
-                self.on_request(fields)
+                self.on_request(fields, peer.say)

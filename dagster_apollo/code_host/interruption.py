@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from dagster_apollo.code_host.calls import AUTHORIZATION
+from dagster_apollo.code_host.calls import AUTHORIZATION, authorization
 from dagster_apollo.dbt.workspace import repository_root
 from dagster_apollo.host.role import become_unprivileged, code_token, say
 from dagster_apollo.interruptions import marks
@@ -61,7 +61,8 @@ def main(words: Sequence[str]) -> None:
     if values["APOLLO_CONTAINER"]:
         become_unprivileged()
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    client = DagsterGrpcClient(host=address, port=int(port), metadata=[(AUTHORIZATION, f"Bearer {code_token(values)}")])
+    presented = [(AUTHORIZATION, authorization(code_token(values)))]
+    client = DagsterGrpcClient(host=address, port=int(port), metadata=presented)
     with dg.DagsterInstance.from_config(str(repository_root())) as instance:
         try:
             runs = interrupt(instance, client)

@@ -184,10 +184,11 @@ class LocationProcess:
                 return lambda: location_server.serve(connection, location, MODULE, loaded, asked)
             case "run":
                 return self._run(str(fields["arguments"]), os.dup(descriptors[0]))
-        file = descriptors[0]
+        file, own = descriptors
 
         def snapshot() -> int:
             write_snapshot(file, loaded, MODULE, location)
+            Line(socket.socket(fileno=own)).send({"is": "written"})
             return 0
 
         return snapshot

@@ -7,6 +7,7 @@ here; what keeps the tenant from being served is told along and becomes its loca
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sys
@@ -29,6 +30,8 @@ from dagster_apollo.host.role import TENANT_VARIABLE, say
 from dagster_apollo.settings import read
 from dagster_apollo.warm.dbt_forks import ForkedDbts
 from dagster_apollo.warm.dbt_parent import Request
+
+_DIGEST = re.compile(r"[0-9a-f]{0,64}")
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,22 @@ class Report:
             ValueError: it is none.
         """
         try:
-            tables = tuple(tuple(map(str, table)) for table in fields["tables"])
+            tables = tuple(tuple(map(_text, table)) for table in fields["tables"])
             problems = tuple(
-                Problem(**{name: str(text) for name, text in entry.items()})  # type: ignore[arg-type]
+                Problem(**{name: _text(text) for name, text in entry.items()})  # type: ignore[arg-type]
                 for entry in fields["problems"]
             )
-            return cls(str(fields["place"]), tables, problems, str(fields["content"]))
+            place, content = _text(fields["place"]), str(fields["content"])
         except (KeyError, TypeError, AttributeError):
             raise ValueError("not a report of a tenant") from None
+        if not _DIGEST.fullmatch(content):
+            raise ValueError("not a report of a tenant")
+        return cls(place, tables, problems, content)
+
+
+def _text(told: Any) -> str:
+    """What can be written into a log, whatever JSON can hold."""
+    return str(told).encode(errors="replace").decode()
 
 
 def prepare_tenant(environ: Mapping[str, str], name: str, versions: str) -> Report:

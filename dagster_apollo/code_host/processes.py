@@ -10,12 +10,21 @@ import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from dagster_apollo.code_host.lines import Line, LineClosed, Message
+from dagster_apollo.host.role import say
 
 # So long its exit code is waited for, once its line has ended.
 _CODE_SECONDS = 1.0
+# Far above what any of them has to say at once: one that says more would be the only one that is heard.
+_MOST_MESSAGES = 10_000
+
+
+class Say(Protocol):
+    """Tells a process something."""
+
+    def __call__(self, fields: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None: ...
 
 
 @dataclass(eq=False)
@@ -91,8 +100,12 @@ class Loop:
             try:
                 if events & selectors.EVENT_WRITE:
                     peer.line.flush()
-                while peer.gone_at is None and (message := peer.line.receive()):
+                for _ in range(_MOST_MESSAGES):
+                    if peer.gone_at is not None or not (message := peer.line.receive()):
+                        break
                     self._hear(peer, message)
+                else:
+                    raise LineClosed("it says more than anybody has to say")
             except LineClosed:
                 if peer.gone_at is None:
                     self._gone(peer)
@@ -101,9 +114,10 @@ class Loop:
     def _hear(self, peer: Peer, message: Message) -> None:
         try:
             peer.on_message(peer, message.fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except Exception as error:
             # A tenant's code may have written it: what it says must not end the process that serves all.
-            raise LineClosed(f"it says what nobody understands: {type(error).__name__}") from None
+            say(f"{peer.name}: what it says cannot be acted on: {type(error).__name__}")
+            raise LineClosed("it says what nobody understands") from None
         finally:
             message.close()
 
@@ -120,4 +134,7 @@ class Loop:
                 self._ending.remove(peer)
                 if peer.pid is not None:
                     self._by_pid.pop(peer.pid, None)
-                peer.on_end(peer)
+                try:
+                    peer.on_end(peer)
+                except OSError as error:  # a full disk, no more processes: others are served nevertheless
+                    say(f"{peer.name}: its end cannot be acted on: {error.strerror}")

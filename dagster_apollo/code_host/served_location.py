@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +22,13 @@ from dagster_apollo.code_host import protobuf
 from dagster_apollo.code_host.lines import Line, pair
 from dagster_apollo.code_host.processes import Loop, Peer
 from dagster_apollo.code_host.snapshots import LIST_REPOSITORIES, file_digest, load_error, write_entries
-from dagster_apollo.code_host.walls import Cell, as_group
+from dagster_apollo.code_host.walls import Cell, as_group, signal_one
 from dagster_apollo.code_host.zygote_process import Zygote
 
 # What died while it was loaded is loaded again after this: memory may have been short.
 _AGAIN_SECONDS = 60.0
+# What is not loaded by then hangs: it would keep its callers waiting, and the place of another that is to be loaded.
+LOADING_SECONDS, _AFTER_HANGING_SECONDS = 300.0, 3600.0
 # So many forks in a row may be lost with a zygote that was killed.
 _MOST_LOST = 3
 _numbers = itertools.count()
@@ -71,6 +74,7 @@ class ServedLocation:
     stock: None = None
     _warm: Peer | None = field(default=None, repr=False)
     _has_loaded: bool = False
+    _started_at: float = 0.0
     _is_proven: bool = False
     _served_key: str | None = None
     _again_at: float | None = None
@@ -105,14 +109,9 @@ class ServedLocation:
         if self._waiting:
             self._start()
         file = self.folder / f"{key}.zip"
-        self._is_proven = file.exists()
-        self.wants_snapshot = False
-        if self._is_proven:
-            self._publish(file)
-        elif baked and baked.exists() and not self.is_passing:
-            self._publish(baked)
-        else:
-            self.wants_snapshot = True
+        self._is_proven = file.exists() and self._publish(file)
+        is_of_image = not self._is_proven and not self.is_passing and baked is not None and baked.exists()
+        self.wants_snapshot = not self._is_proven and not (is_of_image and baked and self._publish(baked))
 
     @property
     def is_loading(self) -> bool:
@@ -172,13 +171,22 @@ class ServedLocation:
 
     def end_warm(self) -> None:
         """Let the warm process end; what it forked goes on."""
-        warm, self._warm, self._has_loaded = self._warm, None, False
+        was_loading, warm = self.is_loading, self._warm
+        self._warm, self._has_loaded = None, False
         self._by_number.clear()
         if warm:
             self.loop.close(warm)
+        if warm and warm.pid is not None and was_loading:  # it does not listen, and has forked nothing
+            signal_one(self.cell, warm.pid, signal.SIGKILL)
 
     def retire_when_idle(self, idle_seconds: float) -> None:
-        """End the warm process where nobody has needed it, or anything that it forked, for a while."""
+        """End the warm process where it hangs, or nobody has needed it, or anything that it forked, for a while."""
+        if self.is_loading and time.monotonic() - self._started_at > LOADING_SECONDS:
+            why = f"they were not loaded within {LOADING_SECONDS:.0f} s"
+            self.tell(f"{self.name}: its definitions cannot be loaded: {why}")
+            self.end_warm()
+            self._refuse(why)
+            self._again_at = time.monotonic() + _AFTER_HANGING_SECONDS
         if self._again_at is not None and time.monotonic() > self._again_at:
             self._again_at, self.wants_snapshot = None, True
         busy = self._waiting or self.forks or not self._has_loaded
@@ -188,11 +196,11 @@ class ServedLocation:
     def make_snapshot(self) -> None:
         """Have the snapshot of its present key made; `making` says whether that is at work."""
         self.wants_snapshot = False
-        self.awaken(self._snapshot, self._cannot_be_loaded)
+        self.awaken(self._snapshot, self.cannot_be_loaded)
 
     def _start(self) -> None:
         given = {"environ": dict(self.environ), "location": self.name}
-        self._has_loaded, self._loads = False, False
+        self._has_loaded, self._loads, self._started_at = False, False, time.monotonic()
         self._warm = self.zygote.fork("location", self.name, self.cell.user, given, self._hear, self._warm_ended)
 
     def _hear(self, peer: Peer, fields: Mapping[str, Any]) -> None:
@@ -211,7 +219,7 @@ class ServedLocation:
             case "forked":
                 if (forked := self._by_number.pop(int(fields["id"]), None)) and forked.pid is None:
                     self.loop.numbered(forked, int(fields["pid"]))
-            case "ended":
+            case "ended" if any(forked.pid == fields["pid"] for forked in self.forks):
                 self.loop.ended(int(fields["pid"]), int(fields["code"]))
 
     def _warm_ended(self, peer: Peer) -> None:
@@ -232,23 +240,32 @@ class ServedLocation:
 
     def _snapshot(self) -> None:
         key, temporary = str(self.key), self.folder / f".{self.key}.{next(_numbers)}"
-        file = self._open(temporary)
-        loads = self._loads
+        loads, is_written = self._loads, False
+        try:
+            file = self._open(temporary)
+        except OSError as error:
+            self.cannot_be_loaded(f"its snapshot cannot be written: {error.strerror}")
+            return
+
+        def hear(peer: Peer, fields: Mapping[str, Any]) -> None:
+            nonlocal is_written
+            is_written = is_written or fields.get("is") == "written"
 
         def ended(peer: Peer) -> None:
             self.making = None
             if self.snapshot is None:  # the first after a start: nobody has asked for it yet
                 self.used_at = -math.inf
-            if peer.code == 0:
+            if is_written:  # not by how it ended: the warm process may be too busy to say so
                 self._take_over(temporary, key, loads)
-            else:
-                temporary.unlink(missing_ok=True)
-                self._cannot_be_loaded(f"its process ended with {peer.code}")
+                return
+            temporary.unlink(missing_ok=True)
+            ending = "could not be started" if peer.code is None else f"ended with {peer.code}"
+            self.cannot_be_loaded(f"its process {ending}")
 
-        self.making = self.fork({"do": "snapshot"}, [file], lambda *_: None, ended)
+        self.making = self.fork({"do": "snapshot"}, [file], hear, ended)
         os.close(file)
 
-    def _cannot_be_loaded(self, why: str) -> None:
+    def cannot_be_loaded(self, why: str) -> None:
         """Serve a load error that says so, as a location shows one of its own, and try it again later."""
         self._again_at = time.monotonic() + _AGAIN_SECONDS
         if self.snapshot and self._served_key == self.key:
@@ -256,10 +273,19 @@ class ServedLocation:
             self._done()  # what is served was made of the same
             return
         temporary = self.folder / f".{self.key}.{next(_numbers)}"
-        file = self._open(temporary)
         told = load_error(f"{self.name}: its definitions cannot be loaded: {why}")
-        write_entries(file, {LIST_REPOSITORIES: protobuf.string(1, told)})
-        os.close(file)
+        try:
+            file = self._open(temporary)
+            try:
+                write_entries(file, {LIST_REPOSITORIES: protobuf.string(1, told)})
+            finally:
+                os.close(file)
+        except OSError as error:  # a full disk: what is served stays
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            self.tell(f"{self.name}: its definitions cannot be loaded: {why}; {self.folder}: {error.strerror}")
+            self._done()
+            return
         self._take_over(temporary, str(self.key), False)
 
     def _take_over(self, temporary: Path, key: str, loads: bool) -> None:
@@ -270,18 +296,28 @@ class ServedLocation:
         # A load error may be over when the same is loaded once more, so no later start takes it.
         file = self.folder / (f"{key}.zip" if loads and not self.is_passing else f"{key}.passing.zip")
         temporary.rename(file)
-        self._is_proven = True
-        self._publish(file)
+        self._is_proven = self._publish(file)
+        if not self._is_proven:
+            file.unlink()
+            self._again_at = time.monotonic() + _AGAIN_SECONDS
+            self._done()
 
-    def _publish(self, file: Path) -> None:
+    def _publish(self, file: Path) -> bool:
+        """Serve a snapshot; whether that can be: a tenant's process may have written anything into it."""
+        try:
+            content = file_digest(file)
+        except (OSError, ValueError) as error:
+            self.tell(f"{self.name}: a snapshot cannot be served: {error}")
+            return False
         before, self.snapshot, self._served_key = self.snapshot, file, self.key
-        digest = hashlib.sha256(f"{self.key}:{file_digest(file)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.key}:{content}".encode()).hexdigest()
         self.server_id = f"{self.name}-{digest[:24]}"
         self._done()
         for old in self.folder.glob("*.zip"):
             if old not in (file, before):
                 with contextlib.suppress(OSError):
                     old.unlink()
+        return True
 
     def _done(self) -> None:
         """Tell who wanted it loaded anew."""

@@ -20,6 +20,7 @@ from dagster_apollo.settings import BY_NAME, LOOKS_SECRET
 LIST_REPOSITORIES, CURRENT_IMAGE = "ListRepositories", "GetCurrentImage"
 # Far above any project's; a tenant's file must not fill the memory of who reads it for all.
 LARGEST_REPLY_BYTES = 256 << 20
+_PART_BYTES = 1 << 20
 # What differs from start to start and means nothing to a tenant's definitions.
 _PASSING = frozenset(
     {
@@ -120,9 +121,19 @@ def read_entry(file: Path, name: str) -> bytes | None:
 
 
 def file_digest(file: Path) -> str:
-    """What tells one snapshot from another."""
+    """What tells one snapshot from another.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is larger than any snapshot; no more than that of it is read.
+    """
+    digest, left = hashlib.sha256(), LARGEST_REPLY_BYTES
     with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()[:24]
+        while part := content.read(_PART_BYTES):
+            digest.update(part)
+            if (left := left - len(part)) < 0:
+                raise ValueError(f"{file.name} has more than {LARGEST_REPLY_BYTES} bytes")
+    return digest.hexdigest()[:24]
 
 
 def load_error(message: str) -> bytes:

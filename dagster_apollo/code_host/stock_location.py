@@ -8,9 +8,10 @@ starts; the front reaches it on a socket in a folder that nobody else may enter.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
+import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from dagster_apollo.code_host.processes import Peer
 from dagster_apollo.code_host.served_location import Refused, Woken
-from dagster_apollo.code_host.walls import Cell, start
+from dagster_apollo.code_host.walls import Cell, signal_one, start
 
 # A server that ends at once is started again after these waits; one that has served for a while, after the first.
 BACKOFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
@@ -58,6 +59,7 @@ class StockLocation:
     is_loading: bool = False
     is_ending: bool = False
     _socket: Path | None = None
+    _is_let_go: bool = False
     _id: str = ""
     _started_at: float = 0.0
     _due_at: float = 0.0
@@ -86,18 +88,17 @@ class StockLocation:
         self.end_warm()
 
     def end_warm(self) -> None:
-        """Let the server end when its runs have; another is started."""
-        self.stock, self._due_at = None, 0.0
+        """Let the server end when its runs have; another is started then."""
+        self.stock, self._due_at, self._is_let_go = None, 0.0, True
         if self.process:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                self.process.terminate()
+            signal_one(self.cell, self.process.pid, signal.SIGTERM)
 
     def look_after(self) -> None:
         """Start it where it is not there, and see when it serves."""
         now = time.monotonic()
         if self.process is None and self.key is not None and now >= self._due_at and not self.is_ending:
             self._start()
-        if self.process and self.stock is None and self._socket and self._socket.is_socket():
+        if self.process and self.stock is None and self._socket and not self._is_let_go and _is_socket(self._socket):
             self.stock, self.server_id = self._socket, self._id
             afterwards, self._afterwards = self._afterwards, []
             for call in afterwards:
@@ -126,6 +127,7 @@ class StockLocation:
         """Never: it is started for good."""
 
     def _start(self) -> None:
+        self._is_let_go = False
         self._socket = self.folder / f"{next(_numbers)}.sock"
         self._socket.unlink(missing_ok=True)
         self._id = f"{self.name}-{hashlib.sha256(f'{self.key}:{time.time_ns()}'.encode()).hexdigest()[:24]}"
@@ -138,3 +140,11 @@ class StockLocation:
         except OSError as error:
             self.tell(f"{self.name}: its server cannot be started: {error.strerror}")
             self._due_at = self._started_at + BACKOFF_SECONDS[-1]
+
+
+def _is_socket(path: Path) -> bool:
+    """Whether it is one itself: a link may lead to another tenant's."""
+    try:
+        return stat.S_ISSOCK(path.lstat().st_mode)
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +21,13 @@ from dagster_apollo.code_host.processes import Loop, Peer
 from dagster_apollo.code_host.served_location import ServedLocation
 from dagster_apollo.code_host.snapshots import baked_file, snapshot_key
 from dagster_apollo.code_host.stock_location import StockLocation
-from dagster_apollo.code_host.walls import Cell, start
+from dagster_apollo.code_host.walls import Cell, signal_one, start
 from dagster_apollo.code_host.zygote_process import Zygote
 from dagster_apollo.dbt.relations import shared_tables
 from dagster_apollo.errors import Problem
 from dagster_apollo.host.role import LOCATION_VARIABLE, REFUSED_VARIABLE
 
-# So long all wait for the slowest to be prepared, since two might write the same tables.
+# So long all wait for the slowest to be prepared, since two might write the same tables; then it is ended.
 REPORT_TIMEOUT_SECONDS = 600.0
 # Far above what any project's tables come to; a tenant must not fill the memory of the process that serves all.
 LARGEST_REPORT_BYTES = 8 << 20
@@ -49,6 +50,7 @@ class Tenant:
         has_own_state: its folders are made anew at a start.
         report: what was told when it was prepared last; None: it has not been.
         preparing: the process that does it.
+        began_at: when that began (monotonic, in seconds).
         wanted: it is to be prepared.
         afterwards: called once what is there now has been looked at.
     """
@@ -61,6 +63,7 @@ class Tenant:
     has_own_state: bool = True
     report: Report | None = None
     preparing: Peer | None = None
+    began_at: float = 0.0
     wanted: bool = True
     prepared: bool = False
     failures: int = 0
@@ -104,6 +107,8 @@ class Tenants:
         self._began_at = now if self._began_at is None else self._began_at
         at_work = sum(tenant.preparing is not None for tenant in self.all)
         for tenant in self.all:
+            if tenant.preparing and now - tenant.began_at > REPORT_TIMEOUT_SECONDS:
+                self._end(tenant, tenant.preparing)
             if tenant.wanted and tenant.preparing is None and now >= tenant.due_at and at_work < _at_once():
                 at_work += 1
                 self._prepare(tenant)
@@ -117,7 +122,7 @@ class Tenants:
             tenant.afterwards.append(afterwards)
 
     def _prepare(self, tenant: Tenant) -> None:
-        tenant.wanted = False
+        tenant.wanted, tenant.began_at = False, time.monotonic()
         given = {
             "environ": dict(tenant.environ),
             "versions": self._zygote.digest,
@@ -143,6 +148,13 @@ class Tenants:
             tenant.preparing = self._zygote.fork(
                 "prepare", tenant.name, tenant.cell.user, given, hear, ended, LARGEST_REPORT_BYTES
             )
+
+    def _end(self, tenant: Tenant, preparing: Peer) -> None:
+        """End what hangs, so that another has its place."""
+        self._tell(f"{tenant.name}: its preparation is ended: it took more than {REPORT_TIMEOUT_SECONDS:.0f} s")
+        if preparing.pid is not None:
+            signal_one(tenant.cell, -preparing.pid, signal.SIGKILL)
+        self._loop.close(preparing)
 
     def _start(
         self,

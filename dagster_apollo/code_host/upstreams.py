@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import queue
 import socket
+import stat
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from dagster_apollo.code_host.calls import SERVICE
+from dagster_apollo.code_host.calls import CALLS, SERVICE
 from dagster_apollo.execution import channel
 
 # What a call may have and return; Dagster's own limit for servers that are not told otherwise is half of it.
@@ -146,16 +149,27 @@ class LocationServer:
 
 
 class StockUpstream:
-    """Dagster's own server, on a unix socket.
+    """Dagster's own server, on a unix socket in a folder that its tenant may write in.
+
+    Connected to is the socket that is there now, whatever its name leads to later: a link to another tenant's server
+    would be called as if it were this one's.
 
     Args:
         path: its socket's.
+        user: whose it has to be; None: that is not looked at.
+
+    Raises:
+        NotReached: it is not there, or it is something else.
     """
 
-    def __init__(self, path: Path) -> None:
-        limits = [("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES)]
+    def __init__(self, path: Path, user: int | None) -> None:
+        limits: list[tuple[str, int]] = [("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES)]
         limits += [("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES)]
-        self._channel = grpc.insecure_channel(f"unix:{path}", options=limits)
+        limits += [("grpc.use_local_subchannel_pool", 1)]  # another's connection is not to be found by a number
+        self._lock, self._calls, self._used_at = threading.Lock(), 0, time.monotonic()
+        self._socket = _open_socket(path, user) if sys.platform == "linux" else None
+        target = path if self._socket is None else f"/proc/self/fd/{self._socket}"
+        self._channel = grpc.insecure_channel(f"unix:{target}", options=limits)
 
     @property
     def is_gone(self) -> bool:
@@ -163,11 +177,20 @@ class StockUpstream:
 
     @property
     def idle_seconds(self) -> float:
-        return 0.0
+        with self._lock:
+            return 0.0 if self._calls else time.monotonic() - self._used_at
 
     def call(self, method: str, request: bytes, timeout_seconds: float | None) -> Iterator[bytes]:
-        from dagster_apollo.code_host.calls import CALLS
+        with self._lock:
+            self._calls += 1
+        try:
+            yield from self._call(method, request, timeout_seconds)
+        finally:
+            with self._lock:
+                self._calls -= 1
+                self._used_at = time.monotonic()
 
+    def _call(self, method: str, request: bytes, timeout_seconds: float | None) -> Iterator[bytes]:
         try:
             if CALLS[method].streams:
                 yield from self._channel.unary_stream(SERVICE + method)(request, timeout=timeout_seconds)
@@ -182,3 +205,19 @@ class StockUpstream:
 
     def close(self) -> None:
         self._channel.close()
+        with self._lock:
+            held, self._socket = self._socket, None
+        if held is not None:
+            os.close(held)
+
+
+def _open_socket(path: Path, user: int | None) -> int:
+    try:
+        held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        raise NotReached from None
+    found = os.fstat(held)
+    if not stat.S_ISSOCK(found.st_mode) or user not in (None, found.st_uid):
+        os.close(held)
+        raise NotReached
+    return held

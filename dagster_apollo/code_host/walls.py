@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dagster_apollo.errors import HostError, Problem
+from dagster_apollo.host.role import say
 
 # Above the users of any distribution, below 65536: all that a user namespace usually has.
 _FIRST_ID, _IDS = 20_000, 40_000
@@ -229,7 +230,11 @@ def signal_one(cell: Cell, pid: int, number: signal.Signals) -> None:
 def _signal_as(cell: Cell, pids: Sequence[int], number: signal.Signals) -> None:
     # Root without the capability KILL may not signal another's process; that user may signal all of its own.
     words = ["/bin/sh", "-c", 'kill -s "$0" -- "$@"', number.name.removeprefix("SIG"), *map(str, pids)]
-    shell = subprocess.Popen(words, stderr=subprocess.DEVNULL, cwd="/", env={}, **cell.identity)
+    try:
+        shell = subprocess.Popen(words, stderr=subprocess.DEVNULL, cwd="/", env={}, **cell.identity)
+    except OSError as error:  # no more processes, or memory: what is signalled is looked at again, or ends by itself
+        say(f"{cell.name}: its processes cannot be signalled: {error.strerror}")
+        return
     # Not `subprocess.run`: when the time is over that kills the shell, which is not permitted, and waits on.
     with contextlib.suppress(subprocess.TimeoutExpired):
         shell.wait(_SIGNAL_SECONDS)

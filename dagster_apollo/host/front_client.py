@@ -16,14 +16,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import grpc
 
-from dagster_apollo.code_host.calls import AUTHORIZATION, CALLS, LOCATION
+from dagster_apollo.code_host.calls import AUTHORIZATION, CALLS, LOCATION, authorization
 from dagster_apollo.host.dagster_internals import (
     CodeLocationEntry,
     CodeLocationLoadStatus,
@@ -50,7 +50,8 @@ class FrontCalls:
 
     Attributes:
         host: the code host's.
-        token: what the front asks for.
+        token: what webserver, daemon and code host share.
+        ports: of the front there, as the directory says: on any other a tenant's code may listen.
         current_id: the id of what the front serves now of a location; None: not known.
         code_host: which code host is behind the address now; None: not known. During a deploy the old one keeps the
             connections that it has while it drains, and begins nothing any more.
@@ -60,6 +61,7 @@ class FrontCalls:
 
     host: str
     token: str = field(repr=False)
+    ports: Callable[[], Collection[int]]
     current_id: Callable[[str], str | None]
     code_host: Callable[[], str | None]
     is_prepared: Callable[[str], bool] = lambda location: True
@@ -69,7 +71,7 @@ class FrontCalls:
 
     def metadata(self, location: str) -> Sequence[tuple[str, str]]:
         """What goes with every call."""
-        return [(AUTHORIZATION, f"Bearer {self.token}"), (LOCATION, location)]
+        return [(AUTHORIZATION, authorization(self.token)), (LOCATION, location)]
 
     def is_ours(self, origin: object) -> bool:
         """Whether a location is served by this front."""
@@ -85,7 +87,8 @@ class FrontCalls:
 
     def is_front(self, address: str) -> bool:
         """Whether a server's address is this front's."""
-        return address.rpartition(":")[0] == self.host
+        host, _, port = address.rpartition(":")
+        return host == self.host and port.isdigit() and int(port) in self.ports()
 
     def may_be_asked_again(self, address: str, method: str, error: grpc.RpcError, since: float) -> bool:
         """Whether it can do no harm, and may help, to make a call again that failed.
@@ -112,7 +115,7 @@ class FrontCalls:
                 # A front that is started again is called again soon.
                 limits += [("grpc.max_reconnect_backoff_ms", 2_000), ("grpc.initial_reconnect_backoff_ms", 200)]
                 channel = grpc.insecure_channel(address, options=limits)
-                kept = grpc.intercept_channel(channel, _Presenting(f"Bearer {self.token}"))
+                kept = grpc.intercept_channel(channel, _Presenting(authorization(self.token)))
                 self._channels[address] = now, kept
             return kept
 
@@ -136,10 +139,10 @@ class _CallDetails(NamedTuple):
 
 
 class _Presenting(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
-    """Adds the token where a client was made without it: a launcher makes one of what a run's tags say."""
+    """Adds what is presented where a client was made without it: a launcher makes one of what a run's tags say."""
 
-    def __init__(self, authorization: str) -> None:
-        self._authorization = authorization
+    def __init__(self, presented: str) -> None:
+        self._with = presented
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         return continuation(self._presented(details), request)
@@ -152,7 +155,7 @@ class _Presenting(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterc
         if any(key == AUTHORIZATION for key, _ in told):
             return details
         kept = (details.credentials, details.wait_for_ready, details.compression)
-        return _CallDetails(details.method, details.timeout, [*told, (AUTHORIZATION, self._authorization)], *kept)
+        return _CallDetails(details.method, details.timeout, [*told, (AUTHORIZATION, self._with)], *kept)
 
 
 def being_prepared(origin: GrpcServerCodeLocationOrigin) -> CodeLocationEntry:

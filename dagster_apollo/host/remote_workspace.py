@@ -83,7 +83,12 @@ class RemoteWorkspace(WorkspaceLoadTarget):
 
     def calls(self, token: str) -> FrontCalls:
         """How this process calls the front of this code host."""
-        return FrontCalls(self._host, token, self.current_id, self.code_host, self.is_prepared)
+        return FrontCalls(self._host, token, self.ports, self.current_id, self.code_host, self.is_prepared)
+
+    def ports(self) -> set[int]:
+        """On which the front answers, as far as the directory was heard."""
+        directory = self._state.directory
+        return {entry.port for entry in directory.locations} if directory else set()
 
     def code_host(self) -> str | None:
         """Which start of the code host was heard last; None: none yet."""

@@ -35,7 +35,7 @@ from dagster_apollo.access.identity.access_file import (
     utc_now,
 )
 from dagster_apollo.access.identity.passwords import hash_password
-from dagster_apollo.code_host.calls import SERVICE
+from dagster_apollo.code_host.calls import AUTHORIZATION, LOCATION, SERVICE, authorization
 from dagster_apollo.locations import all_locations
 from dagster_apollo.tenant import tenant_names
 from tests.support.ports import free_port
@@ -180,7 +180,7 @@ class Roles:
         Raises:
             grpc.RpcError: it is refused, or cannot be answered.
         """
-        metadata = [("authorization", f"Bearer {self.tokens[token]}"), ("apollo-location", location)]
+        metadata = [(AUTHORIZATION, authorization(self.tokens[token])), (LOCATION, location)]
         with grpc.insecure_channel(f"127.0.0.1:{self.ports['code'] + 1}") as channel:
             answer: bytes = channel.unary_unary(f"{SERVICE}{method}")(request, metadata=metadata, timeout=120)
             return answer

@@ -15,7 +15,7 @@ import grpc
 import pytest
 from dagster._grpc.__generated__ import dagster_api_pb2
 
-from dagster_apollo.code_host.calls import SERVICE
+from dagster_apollo.code_host.calls import AUTHORIZATION, SERVICE
 from dagster_apollo.host.dagster_internals import (
     DagsterGrpcClient,
     GrpcServerCodeLocationOrigin,
@@ -45,11 +45,13 @@ class CodeHost(grpc.GenericRpcHandler):  # type: ignore[misc]
         port: where, once it was started.
         refusals: how many calls it has nobody for.
         asked: the calls that reached it.
+        presented: what came with them.
     """
 
     port: int = field(default_factory=free_port)
     refusals: int = 0
     asked: list[str] = field(default_factory=list)
+    presented: list[str | None] = field(default_factory=list)
     server: grpc.Server | None = None
 
     def start(self) -> None:
@@ -60,6 +62,7 @@ class CodeHost(grpc.GenericRpcHandler):  # type: ignore[misc]
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
             self.asked.append(handler_call_details.method.removeprefix(SERVICE))
+            self.presented.append(dict(context.invocation_metadata()).get(AUTHORIZATION))
             if len(self.asked) <= self.refusals:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the location is being prepared")
             return b""  # an answer without a field
@@ -84,8 +87,8 @@ def known() -> Known:
 
 
 @pytest.fixture
-def calls(known: Known) -> Iterator[FrontCalls]:
-    made = FrontCalls("127.0.0.1", "token", lambda _: None, lambda: known.code_host)
+def calls(known: Known, code_host: CodeHost) -> Iterator[FrontCalls]:
+    made = FrontCalls("127.0.0.1", "token", lambda: {code_host.port}, lambda _: None, lambda: known.code_host)
     yield made
     made.close()
 
@@ -125,6 +128,23 @@ def ask(request: pytest.FixtureRequest, calls: FrontCalls, code_host: CodeHost) 
 
     with calling_the_front(calls):
         yield awaited if request.param == "awaited" else not_awaited
+
+
+def test_the_front_is_shown_that_one_knows_the_token_and_another_port_there_nothing(
+    calls: FrontCalls, code_host: CodeHost
+) -> None:
+    of_a_tenant = CodeHost()
+    for each in (code_host, of_a_tenant):
+        each.start()
+
+    with calling_the_front(calls):
+        for each in (code_host, of_a_tenant):
+            each.client()._get_response(BEFORE_A_RUN, REQUESTS[BEFORE_A_RUN]())
+
+    [presented] = code_host.presented
+    assert presented is not None
+    assert "token" not in presented
+    assert of_a_tenant.presented == [None]
 
 
 def test_a_question_before_a_run_is_made_waits_for_a_code_host_that_is_starting(ask: Ask, code_host: CodeHost) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from dagster_apollo.code_host.calls import authorization
 from dagster_apollo.code_host.directory import Directory
 from dagster_apollo.code_host.directory_server import DirectoryServer
 from dagster_apollo.elsewhere.environments import GOOD_FOR_SECONDS, RunEnvironments, fetch, path_of, prove
@@ -73,6 +74,13 @@ def test_a_location_of_several_has_its_tenants() -> None:
 )
 def test_what_is_no_proof_of_this_run_now_is_told_nothing(proof: str) -> None:
     assert told("acme", proof) is None
+
+
+def test_what_is_presented_to_the_front_signs_no_proof() -> None:
+    presented = authorization(TOKEN)
+
+    for heard in (presented, presented.removeprefix("Bearer ")):
+        assert told("acme", prove(heard, "acme", RUN, NOW)) is None
 
 
 def test_without_a_secret_there_is_no_proof() -> None:

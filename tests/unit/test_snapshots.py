@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from dagster_apollo.code_host.folder_watch import FolderWatch
-from dagster_apollo.code_host.snapshots import content_key, read_entry, snapshot_key, write_entries
+from dagster_apollo.code_host.snapshots import (
+    LARGEST_REPLY_BYTES,
+    content_key,
+    file_digest,
+    read_entry,
+    snapshot_key,
+    write_entries,
+)
 
 
 @pytest.fixture
@@ -40,6 +47,16 @@ def test_a_reply_that_would_grow_when_it_is_read_is_refused(tmp_path: Path) -> N
     for name in ("bomb", "text"):
         with pytest.raises(ValueError, match="snapshot"):
             read_entry(tmp_path / name, "ListRepositories")
+
+
+def test_no_more_is_read_of_a_file_than_a_snapshot_has(tmp_path: Path) -> None:
+    for name, size in (("whole", LARGEST_REPLY_BYTES), ("endless", 1 << 42)):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, size)
+
+    assert len(file_digest(tmp_path / "whole")) == 24
+    with pytest.raises(ValueError, match="endless has more than"):
+        file_digest(tmp_path / "endless")
 
 
 @pytest.mark.parametrize(

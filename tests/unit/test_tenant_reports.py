@@ -29,11 +29,20 @@ def test_a_report_is_read_as_it_was_told() -> None:
         {"place": "x", "tables": [], "problems": [{"nothing": "known"}], "content": ""},
         {"place": "x", "tables": [], "problems": ["text"], "content": ""},
         {"place": "x", "tables": [], "problems": None, "content": ""},
+        {"place": "x", "tables": [], "problems": [], "content": "../beta"},
+        {"place": "x", "tables": [], "problems": [], "content": "\ud800"},
     ],
 )
 def test_nonsense_is_no_report(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a report"):
         Report.from_fields(fields)
+
+
+def test_what_no_log_can_hold_is_told_by_another_character() -> None:
+    problem = {"where": "tenants/alpha", "what": "is \ud800", "remedy": "Mend it."}
+    report = Report.from_fields({"place": "\ud800", "tables": [["\ud800"]], "problems": [problem], "content": ""})
+
+    assert (report.place, report.tables, report.problems[0].what) == ("?", (("?",),), "is ?")
 
 
 def test_no_process_of_a_tenant_leaves_its_memory_in_a_file(tmp_path: Path) -> None:

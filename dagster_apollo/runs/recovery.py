@@ -203,6 +203,9 @@ def take_up(context: IWorkspaceProcessContext[Any], run: dg.DagsterRun) -> None:
     if not location.has_repository(name) or not location.get_repository(name).has_job(job_name):
         raise dg.DagsterInvalidSubsetError(f"The location {origin.location_name} has no job {job_name} any more.")
     left = left and left.within(location.get_repository(name).asset_graph)
+    if left is not None and left.is_empty:  # Dagster takes a selection of nothing for one of everything
+        _leave(instance, run, "What was left of it is no longer in the project.")
+        return
     subset = JobSubsetSelector(
         origin.location_name,
         name,

@@ -17,12 +17,36 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, M
 
 from dagster_apollo.interruptions import TAKES_UP
 from dagster_apollo.runs import recovery
+from tests.support.dagster_origins import created_run, remote_job_origin
 from tests.support.postgres import Postgres
 
 
 @dg.job
 def some() -> None:
     """Nothing to do."""
+
+
+@dg.asset
+def gone() -> None:
+    """One that the next version of the project does not have."""
+
+
+class NextVersion:
+    """A workspace with a location whose job is there, and `gone` is not."""
+
+    asset_graph = dg.Definitions().resolve_asset_graph()
+
+    def get_code_location(self, name: str) -> NextVersion:
+        return self
+
+    def has_repository(self, name: str) -> bool:
+        return True
+
+    def get_repository(self, name: str) -> NextVersion:
+        return self
+
+    def has_job(self, name: str) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -163,3 +187,20 @@ def test_an_attempt_that_was_only_half_made_is_removed_and_no_other(
     recovery.remove_half_made(instance, run)
 
     assert {found.run_id for found in instance.get_runs()} == {run_id, persons, submitted}
+
+
+def test_one_of_which_the_project_has_nothing_more_is_left_and_nothing_else_is_built(
+    instance: dg.DagsterInstance,
+) -> None:
+    origin = remote_job_origin("there", "builds")
+    builds = dg.Definitions(assets=[gone], jobs=[dg.define_asset_job("builds")])
+    run = created_run(instance, builds, "builds", remote_job_origin=origin)
+    instance.report_run_failed(run)
+    context: Any = SimpleNamespace(instance=instance, create_request_context=NextVersion)
+
+    recovery.take_up(context, run)
+
+    [left] = instance.get_runs()
+    assert left.tags["dagster/will_retry"] == "false"
+    said = [str(entry.message) for entry in instance.all_logs(run.run_id)]
+    assert any("no longer in the project" in message for message in said)

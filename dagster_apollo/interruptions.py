@@ -21,6 +21,7 @@ _INTERRUPTED_RUN = "apollo/interrupted_run"
 _AFTER_FAILURE_BEFORE = "apollo/retry_on_asset_or_op_failure"
 _MAX_RETRIES_BEFORE = "apollo/max_retries"
 _UNSET = "unset"
+_OUT_OF_REACH = "1000000"
 _OURS = (INTERRUPTED, TAKES_UP, _INTERRUPTED_RUN, _AFTER_FAILURE_BEFORE, _MAX_RETRIES_BEFORE)
 
 # A deploy interrupts for a good reason, and there may be many; this many attempts are an accident nobody foresaw.
@@ -34,7 +35,8 @@ def marks(how: Interruption, run_id: str, tags: Mapping[str, str]) -> dict[str, 
     """The tags to add to a run that is being, or was, interrupted; none where that was said before.
 
     Dagster decides while the run fails whether that is told as final. It takes a step that failed for the run's own
-    fault, so the tag that says what then happens is changed, and what it said is kept.
+    fault, and counts all attempts, also those of a person. So the tags that say what then happens are changed, and what
+    they said is kept.
 
     Args:
         how: what happened.
@@ -43,8 +45,15 @@ def marks(how: Interruption, run_id: str, tags: Mapping[str, str]) -> dict[str, 
     """
     if interruption_of(run_id, tags):
         return {}
-    before = unmarked(tags).get(AFTER_FAILURE, _UNSET)
-    return {INTERRUPTED: how, _INTERRUPTED_RUN: run_id, _AFTER_FAILURE_BEFORE: before, AFTER_FAILURE: "true"}
+    asked = unmarked(tags)
+    return {
+        INTERRUPTED: how,
+        _INTERRUPTED_RUN: run_id,
+        _AFTER_FAILURE_BEFORE: asked.get(AFTER_FAILURE, _UNSET),
+        AFTER_FAILURE: "true",
+        _MAX_RETRIES_BEFORE: asked.get(MAX_RETRIES, _UNSET),
+        MAX_RETRIES: _OUT_OF_REACH,
+    }
 
 
 def interruption_of(run_id: str, tags: Mapping[str, str]) -> str | None:

@@ -55,12 +55,15 @@ def test_a_tenant_without_retries_is_interrupted_for_good() -> None:
         {},
         {"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false", "team": "a"},
         {"dagster/retry_on_asset_or_op_failure": "true"},
+        {"dagster/max_retries": "0"},
     ],
 )
 def test_what_was_asked_for_of_a_run_is_asked_of_every_attempt(asked: dict[str, str]) -> None:
     marked = {**asked, **marks("killed", "one", asked)}
     assert marked[INTERRUPTED] == "killed"
-    assert marked["dagster/retry_on_asset_or_op_failure"] == "true"  # or Dagster tells it as final
+    # Or Dagster tells it as final.
+    assert marked["dagster/retry_on_asset_or_op_failure"] == "true"
+    assert int(marked["dagster/max_retries"]) > MOST_ATTEMPTS
     assert unmarked(marked) == asked
 
     second = {**unmarked(marked), **next_attempt(marked, 1)}

@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, MAX_RETRIES_TAG, RETRY_NUMBER_TAG
 
-from dagster_apollo.interruptions import TAKES_UP
+from dagster_apollo.interruptions import TAKES_UP, Interruption, marks
 from dagster_apollo.runs import recovery
 from tests.support.dagster_origins import created_run, remote_job_origin
 from tests.support.postgres import Postgres
@@ -96,6 +96,29 @@ def test_one_that_is_told_of(
     iterate()
 
     assert taken_up == [run_id]
+
+
+@pytest.mark.parametrize(
+    ("how", "limit", "is_taken_up"), [("told to end", "0", True), ("killed", "1", True), ("killed", "0", False)]
+)
+def test_one_that_was_interrupted_whatever_dagster_counts(
+    instance: dg.DagsterInstance,
+    iterate: Callable[[], None],
+    taken_up: list[str],
+    how: Interruption,
+    limit: str,
+    is_taken_up: bool,
+) -> None:
+    first = failed(instance, **{MAX_RETRIES_TAG: "0"})
+    # A person's re-execution, which Dagster counts as one more attempt.
+    given = {"parent_run_id": first, "root_run_id": first, "status": dg.DagsterRunStatus.STARTED}
+    run = instance.create_run_for_job(some, tags={MAX_RETRIES_TAG: limit}, **given)  # type: ignore[arg-type]
+    instance.add_run_tags(run.run_id, marks(how, run.run_id, run.tags))
+    instance.report_run_failed(run)
+
+    iterate()
+
+    assert taken_up == ([run.run_id] if is_taken_up else [])
 
 
 def test_one_that_is_told_of_before_it_is_recorded_as_failed(

@@ -20,7 +20,7 @@ class Remainder:
         assets: to be built.
         checks: to be carried out.
         ended: whether every step said that it had ended well, so that there is nothing that left no record.
-        built: whether the run recorded anything as done.
+        built: whether less is left than the run was to do.
     """
 
     assets: frozenset[dg.AssetKey]
@@ -79,7 +79,7 @@ def remainder(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Remainder | N
         frozenset(key for key in left if isinstance(key, dg.AssetKey)),
         frozenset(key for key in left if isinstance(key, dg.AssetCheckKey)),
         all(step.key in ended for step in steps),
-        bool(built or passed),
+        left < planned,
     )
 
 

@@ -92,6 +92,19 @@ def test_a_step_that_recorded_all_and_did_not_end_is_asked_for_its_checks_again(
     assert names(found) == ("", "abc")
 
 
+def test_a_step_that_is_repeated_whole_has_come_no_further(instance: dg.DagsterInstance) -> None:
+    @dg.multi_asset(specs=[dg.AssetSpec(name) for name in NAMES])
+    def models() -> Iterator[dg.MaterializeResult[None]]:
+        yield dg.MaterializeResult(asset_key="a")
+        raise dg.Failure("the process died", allow_retries=False)
+
+    found = remainder(instance, dg.materialize([models], instance=instance, raise_on_error=False).dagster_run)
+
+    assert found is not None
+    assert names(found) == ("abc", "")
+    assert not found.built
+
+
 def test_steps_without_assets_are_dagsters_own_to_account_for(instance: dg.DagsterInstance) -> None:
     @dg.op
     def nothing() -> None:

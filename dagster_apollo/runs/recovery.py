@@ -159,20 +159,23 @@ def attempts_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Attemp
     current: dg.DagsterRun | None = run
     while current is not None:
         left = remainder(instance, current)
-        found.insert(0, Attempt(_end_of(current), left is not None and left.built))
+        found.insert(0, Attempt(_end_of(instance, current), left is not None and left.built))
         is_ours = RETRY_NUMBER_TAG in current.tags
         parent = current.parent_run_id
         current = instance.get_run_by_id(parent) if is_ours and parent else None
     return found
 
 
-def _end_of(run: dg.DagsterRun) -> End:
+def _end_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> End:
     told = interruption_of(run.run_id, run.tags)
     if told == "told to end":
         return "told to end"
     if told == "killed":
         return "killed"
-    return "failed" if run.tags.get(RUN_FAILURE_REASON_TAG) in _OWN_FAULTS else "killed"
+    if run.tags.get(RUN_FAILURE_REASON_TAG) in _OWN_FAULTS:
+        return "failed"
+    # One that took too long is cancelled and told as failed, without a reason.
+    return "failed" if instance.all_logs(run.run_id, of_type={dg.DagsterEventType.RUN_CANCELING}) else "killed"
 
 
 def take_up(context: IWorkspaceProcessContext[Any], run: dg.DagsterRun) -> None:

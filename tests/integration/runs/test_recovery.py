@@ -5,6 +5,8 @@ What a new run has to do, and who executes it, is left out; `tests/e2e/test_inte
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +15,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, MAX_RETRIES_TAG, RETRY_NUMBER_TAG
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    BACKFILL_ID_TAG,
+    MAX_RETRIES_TAG,
+    MAX_RUNTIME_SECONDS_TAG,
+    RETRY_NUMBER_TAG,
+)
+from dagster._daemon.monitoring.run_monitoring import check_run_timeout
 
 from dagster_apollo.interruptions import TAKES_UP, Interruption, marks
 from dagster_apollo.runs import recovery
@@ -119,6 +128,26 @@ def test_one_that_was_interrupted_whatever_dagster_counts(
     iterate()
 
     assert taken_up == ([run.run_id] if is_taken_up else [])
+
+
+def test_but_not_one_that_took_too_long(
+    instance: dg.DagsterInstance, iterate: Callable[[], None], taken_up: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(instance.run_launcher), "terminate", lambda *_, **__: True)
+    run_id = started(instance, **{MAX_RUNTIME_SECONDS_TAG: "0.01"}).run_id
+    begun = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, some.name)
+    instance.report_dagster_event(begun, run_id=run_id)
+    time.sleep(0.02)
+    record = instance.get_run_record_by_id(run_id)
+    assert record is not None
+    check_run_timeout(instance, record, logging.getLogger(), 0.0)
+
+    iterate()
+
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert taken_up == []
 
 
 def test_one_that_is_told_of_before_it_is_recorded_as_failed(

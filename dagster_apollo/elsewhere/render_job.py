@@ -75,8 +75,10 @@ class RenderJobPlace:
         """Nothing is left of a job."""
 
     def _job_of(self, run: DagsterRun) -> Job | None:
-        if job_id := run.tags.get(JOB_TAG):
-            return self._jobs.get(job_id)
+        job_id = run.tags.get(JOB_TAG)
+        job = self._jobs.get(job_id) if job_id else None
+        if job is not None and run.run_id in job.start_command:  # else it is that of the run before
+            return job
         asked = run.tags.get(ASKED_TAG)
         if asked is None:
             return None

@@ -180,6 +180,18 @@ def test_a_run_that_starts_may_be_nowhere_for_a_while(world: World, render: Depl
     assert impatient.check_run_worker_health(run).status is WorkerStatus.NOT_FOUND
 
 
+def test_a_run_that_takes_up_another_does_not_end_with_that_ones_job(
+    world: World, render: Deployment, launcher: ChoosingRunLauncher
+) -> None:
+    before = started(world, launcher)
+    render.script.job_outcome = "failed"
+    jobs(render)[0]["status"] = "failed"
+    run = world.new_run(**{tag: value for tag, value in before.tags.items() if tag.startswith("apollo/")})
+
+    assert launcher.check_run_worker_health(before).status is WorkerStatus.FAILED
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+
+
 def test_a_render_that_does_not_answer_says_nothing_against_the_run(
     world: World, render: Deployment, launcher: ChoosingRunLauncher
 ) -> None:

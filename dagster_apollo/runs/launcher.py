@@ -74,11 +74,19 @@ class CodeHostRunLauncher(DefaultRunLauncher):
         self._asked: dict[str, tuple[float, set[str] | None]] = {}  # code servers' runs, as they said when
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Launch a run.
+        """Launch a run. For how long it was seen nowhere counts from here on.
 
         Raises:
             CodeHostAwayError: nothing was begun, and it may be tried again.
         """
+        run_id = context.dagster_run.run_id
+        self._unseen.pop(run_id, None)
+        try:
+            self._launch(context)
+        finally:
+            self._unseen.pop(run_id, None)
+
+    def _launch(self, context: LaunchRunContext) -> None:
         run, workspace = context.dagster_run, context.workspace
         origin = run.remote_job_origin
         if origin is None or workspace is None:
@@ -141,7 +149,7 @@ class CodeHostRunLauncher(DefaultRunLauncher):
         unseen = now - self._unseen.setdefault(run.run_id, now)
         if unseen < patience:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"not seen for {unseen:.0f} s")
-        del self._unseen[run.run_id]
+        self._unseen.pop(run.run_id, None)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, what)
 
     def _not_at_its_server(self, run: dg.DagsterRun) -> tuple[str, float] | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import grpc
 import pytest
-from dagster._core.launcher import WorkerStatus
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._grpc.__generated__ import dagster_api_pb2 as api
 from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiServicer, add_DagsterApiServicer_to_server
 from dagster._grpc.types import GetCurrentRunsResult
@@ -24,6 +27,7 @@ from dagster_apollo.host.migration import make_storage
 from dagster_apollo.runs import launcher as launching
 from dagster_apollo.runs.liveness import alive, instance_locks
 from dagster_apollo.runs.watch import mark_the_dead
+from tests.support.dagster_origins import remote_job_origin
 from tests.support.ports import free_port
 from tests.support.stack import REPOSITORY
 from tests.support.webserver import wait_until
@@ -129,3 +133,29 @@ def test_a_run_whose_cancelling_found_nobody_is_cancelled(instance: dg.DagsterIn
         assert run
         instance.report_run_canceling(run)
         wait_until(lambda: status(instance, run_id) == dg.DagsterRunStatus.CANCELED, "it is cancelled", 20)
+
+
+def test_a_run_whose_code_host_was_away_has_all_its_time_when_it_is_launched_again(
+    instance: dg.DagsterInstance,
+) -> None:
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    class Away:
+        def get_code_location(self, name: str) -> None:
+            raise DagsterUserCodeUnreachableError("nobody listens")
+
+    workspace: Any = Away()
+    run = instance.create_run_for_job(
+        nothing, status=dg.DagsterRunStatus.STARTING, remote_job_origin=remote_job_origin("there", "nothing")
+    )
+    launcher = launching.CodeHostRunLauncher()
+    launcher.register_instance(instance)
+    assert launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+    time.sleep(launching.STARTING_SECONDS)
+    with pytest.raises(launching.CodeHostAwayError):
+        launcher.launch_run(LaunchRunContext(run, workspace))
+
+    assert launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+    wait_until(lambda: launcher.check_run_worker_health(run).status == WorkerStatus.NOT_FOUND, "it is given up", 20)

@@ -4,6 +4,8 @@ Dagster offers no public way to take part in its queue, nor to decide what a run
 test holds each name to the form used here; what the storages use is `storage_internals.py`.
 """
 
+import time
+
 from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.errors import (
     DagsterCodeLocationLoadError,
@@ -72,6 +74,7 @@ __all__ = [
     "current_runs",
     "deserialize_value",
     "filter_runs_to_should_retry",
+    "pause",
     "serializable_error_info_from_exc_info",
 ]
 
@@ -83,3 +86,9 @@ def current_runs(client: DagsterGrpcClient) -> set[str]:
         DagsterUserCodeUnreachableError: it does not answer.
     """
     return set(deserialize_value(client.get_current_runs(), GetCurrentRunsResult).current_runs)
+
+
+def pause(chooser: QueuedRunCoordinatorDaemon, location: str, seconds: float) -> None:
+    """Have no queued run of a code location chosen for a while, as Dagster does where it launches; 0: no longer."""
+    with chooser._location_timeouts_lock:
+        chooser._location_timeouts[location] = time.time() + seconds

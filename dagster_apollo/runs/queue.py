@@ -25,6 +25,7 @@ from dagster_apollo.runs.daemon_internals import (
     IWorkspaceProcessContext,
     LaunchRunContext,
     QueuedRunCoordinatorDaemon,
+    pause,
     serializable_error_info_from_exc_info,
 )
 from dagster_apollo.runs.database_locks import Locks
@@ -49,7 +50,7 @@ class Queue:
     def __init__(self, instance: dg.DagsterInstance, locks: Locks) -> None:
         self._instance, self._locks = instance, locks
         self._dagsters = QueuedRunCoordinatorDaemon(interval_seconds=1)
-        self._away: dict[str, tuple[int, float, float]] = {}  # times asked, first asked, not before
+        self._away: dict[str, tuple[int, float]] = {}  # times asked, first asked
         self._launchers: ThreadPoolExecutor | None = None
 
     def launch_by(self, launchers: ThreadPoolExecutor) -> None:
@@ -73,7 +74,7 @@ class Queue:
         with self.alone():
             config = with_capacity(self._instance, self._instance.get_concurrency_config())
             for chosen in self._dagsters._get_runs_to_dequeue(self._instance, config, None):
-                if (only is not None and chosen.run_id not in only) or self._is_paused(chosen):
+                if only is not None and chosen.run_id not in only:
                     continue
                 run = self._instance.get_run_by_id(chosen.run_id)
                 if run is None or run.status != dg.DagsterRunStatus.QUEUED:
@@ -103,16 +104,14 @@ class Queue:
                 self._instance.report_engine_event("The run cannot be launched.", now, told)
                 self._instance.report_run_failed(now, "The run could not be launched.")
         else:
-            self._away.pop(_location(run), None)
-
-    def _is_paused(self, run: dg.DagsterRun) -> bool:
-        _, _, not_before = self._away.get(_location(run), (0, 0.0, 0.0))
-        return time.monotonic() < not_before
+            if self._away.pop(_location(run), None):
+                pause(self._dagsters, _location(run), 0.0)
 
     def _put_back(self, run: dg.DagsterRun, away: CodeHostAwayError) -> None:
         now, location = time.monotonic(), _location(run)
-        times, since, _ = self._away.get(location, (0, now, 0.0))
-        self._away[location] = times + 1, since, now + _PAUSES_SECONDS[min(times, len(_PAUSES_SECONDS) - 1)]
+        times, since = self._away.get(location, (0, now))
+        self._away[location] = times + 1, since
+        pause(self._dagsters, location, _PAUSES_SECONDS[min(times, len(_PAUSES_SECONDS) - 1)])
         found = self._instance.get_run_by_id(run.run_id)
         if found is None or found.status != dg.DagsterRunStatus.STARTING:
             return  # cancelled meanwhile

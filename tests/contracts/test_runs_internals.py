@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from typing import Any
 
 import dagster
@@ -105,6 +106,17 @@ def test_choosing_from_the_queue_takes_what_we_give() -> None:
     choosing = inspect.signature(daemon_internals.QueuedRunCoordinatorDaemon._get_runs_to_dequeue).parameters
 
     assert list(choosing) == ["self", "instance", "concurrency_config", "fixed_iteration_time"], moved("choosing")
+
+
+def test_a_location_is_paused_where_dagster_looks_before_it_chooses() -> None:
+    chooser = daemon_internals.QueuedRunCoordinatorDaemon(interval_seconds=1)
+    daemon_internals.pause(chooser, "there", 60.0)
+    daemon_internals.pause(chooser, "here", 0.0)
+
+    paused = [chooser._is_location_pausing_dequeues(name, time.time()) for name in ("there", "here")]
+    assert paused == [True, False], moved("the pause of a location")
+    source = inspect.getsource(chooser._get_runs_to_dequeue)
+    assert "self._location_timeouts[location_name] > now" in source, moved("the pause of a location")
 
 
 def test_a_server_that_was_told_to_end_says_it_in_the_words_that_we_look_for() -> None:

@@ -1,0 +1,86 @@
+"""Beginning runs: which are chosen, what becomes of one whose code location is away, and that none is lost on the way.
+
+That webserver and daemon begin each once is `tests/integration/test_queue_race.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import dagster as dg
+import pytest
+
+from dagster_apollo.errors import Problem
+from dagster_apollo.runs.capacity import publish
+from dagster_apollo.runs.coordinator import ImmediateRunCoordinator
+from dagster_apollo.runs.daemon_internals import LaunchRunContext
+from dagster_apollo.runs.launcher import CodeHostAwayError
+from dagster_apollo.runs.queue import Queue
+from tests.support.dagster_origins import remote_job_origin
+
+
+@dg.job
+def some() -> None:
+    """Nothing to do."""
+
+
+class Launched(list[str]):
+    """The runs that were launched; those of a location that is away are not.
+
+    Attributes:
+        away: these locations.
+    """
+
+    away: Collection[str] = ()
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        run = context.dagster_run
+        if run.remote_job_origin and run.remote_job_origin.location_name in self.away:
+            raise CodeHostAwayError([Problem("away", "cannot be reached", "It is tried again.")])
+        self.append(run.run_id)
+
+
+@pytest.fixture
+def launched(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Launched:
+    found = Launched()
+    monkeypatch.setattr(instance.run_launcher, "launch_run", found.launch_run)
+    return found
+
+
+@pytest.fixture
+def queue(instance: dg.DagsterInstance, launched: Launched) -> Queue:
+    assert isinstance(instance.run_coordinator, ImmediateRunCoordinator)
+    return instance.run_coordinator.queue
+
+
+def queued(instance: dg.DagsterInstance, location: str = "there") -> str:
+    run = instance.create_run_for_job(some, remote_job_origin=remote_job_origin(location, some.name))
+    instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run_id=run.run_id)
+    return run.run_id
+
+
+def begin(queue: Queue) -> list[str]:
+    """Claim what may begin, and launch it as a webserver does."""
+    claimed = queue.claim()
+    for run in claimed:
+        queue.begin(run, None)  # type: ignore[arg-type]
+    return [run.run_id for run in claimed]
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def test_a_run_whose_location_is_away_keeps_no_place_from_others(
+    instance: dg.DagsterInstance, queue: Queue, launched: Launched
+) -> None:
+    publish(instance, 1)
+    launched.away = ["away"]
+    waiting, other = queued(instance, "away"), queued(instance)
+
+    assert begin(queue) == [waiting]
+    assert begin(queue) == [other]
+    assert launched == [other]
+    assert status(instance, waiting) == dg.DagsterRunStatus.QUEUED

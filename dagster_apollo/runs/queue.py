@@ -36,6 +36,8 @@ _log = logging.getLogger("dagster_apollo.queue")
 # A location that is away is asked again after these waits, in seconds; its runs are given up after an hour.
 _PAUSES_SECONDS = (2.0, 5.0, 10.0, 20.0, 30.0)
 _GIVE_UP_SECONDS = 3600.0
+# That it was away is forgotten when nobody asked for so long after its pause: an answer is waited for a minute.
+_FORGET_SECONDS = 300.0
 _LAUNCHERS = 8
 
 
@@ -50,7 +52,7 @@ class Queue:
     def __init__(self, instance: dg.DagsterInstance, locks: Locks) -> None:
         self._instance, self._locks = instance, locks
         self._dagsters = QueuedRunCoordinatorDaemon(interval_seconds=1)
-        self._away: dict[str, tuple[int, float]] = {}  # times asked, first asked
+        self._away: dict[str, tuple[int, float, float]] = {}  # times asked, first asked, asked again from then on
         self._launchers: ThreadPoolExecutor | None = None
 
     def launch_by(self, launchers: ThreadPoolExecutor) -> None:
@@ -108,20 +110,30 @@ class Queue:
                 pause(self._dagsters, _location(run), 0.0)
 
     def _put_back(self, run: dg.DagsterRun, away: CodeHostAwayError) -> None:
-        now, location = time.monotonic(), _location(run)
-        times, since = self._away.get(location, (0, now))
-        self._away[location] = times + 1, since
-        pause(self._dagsters, location, _PAUSES_SECONDS[min(times, len(_PAUSES_SECONDS) - 1)])
+        times, since = self._asked_in_vain(_location(run))
         found = self._instance.get_run_by_id(run.run_id)
         if found is None or found.status != dg.DagsterRunStatus.STARTING:
             return  # cancelled meanwhile
-        if now - since > _GIVE_UP_SECONDS:
+        if time.monotonic() - since > _GIVE_UP_SECONDS:
             self._instance.report_run_failed(found, f"The run could not be launched within an hour: {away}")
             return
-        if not times:
+        if times == 1:
             self._instance.report_engine_event(f"The run waits for its code location: {away}", found)
         _log.warning("run %s goes back into the queue: %s", run.run_id, away)
         self._instance.report_dagster_event(DagsterEvent.job_enqueue(found), run_id=run.run_id)
+
+    def _asked_in_vain(self, location: str) -> tuple[int, float]:
+        """Pause a location that is away; how often it was asked, several runs at once for once, and since when."""
+        now = time.monotonic()
+        times, since, again = self._away.get(location, (0, now, now))
+        if now > again + _FORGET_SECONDS:
+            times, since = 0, now
+        if not times or now >= again:
+            seconds = _PAUSES_SECONDS[min(times, len(_PAUSES_SECONDS) - 1)]
+            times += 1
+            self._away[location] = times, since, now + seconds
+            pause(self._dagsters, location, seconds)
+        return times, since
 
 
 class QueueDaemon(QueuedRunCoordinatorDaemon):

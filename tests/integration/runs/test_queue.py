@@ -5,12 +5,16 @@ That webserver and daemon begin each once is `tests/integration/test_queue_race.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
 from dagster_apollo.errors import Problem
+from dagster_apollo.runs import daemon_internals
+from dagster_apollo.runs import queue as queues
 from dagster_apollo.runs.capacity import publish
 from dagster_apollo.runs.coordinator import ImmediateRunCoordinator
 from dagster_apollo.runs.daemon_internals import LaunchRunContext
@@ -45,6 +49,23 @@ def launched(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> L
     found = Launched()
     monkeypatch.setattr(instance.run_launcher, "launch_run", found.launch_run)
     return found
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(queues, "time", made)
+    monkeypatch.setattr(daemon_internals, "time", SimpleNamespace(time=lambda: time.time() - 3600))  # no pause
+    return made
 
 
 @pytest.fixture
@@ -84,3 +105,32 @@ def test_a_run_whose_location_is_away_keeps_no_place_from_others(
     assert begin(queue) == [other]
     assert launched == [other]
     assert status(instance, waiting) == dg.DagsterRunStatus.QUEUED
+
+
+def test_a_location_that_is_away_long_after_it_was_away_before_is_waited_for_anew(
+    instance: dg.DagsterInstance, queue: Queue, launched: Launched, clock: Clock
+) -> None:
+    launched.away = ["there"]
+    run_id = queued(instance)
+    begin(queue)
+    clock.seconds += 2 * queues._GIVE_UP_SECONDS
+    begin(queue)
+    assert status(instance, run_id) == dg.DagsterRunStatus.QUEUED
+
+    for _ in range(14):  # it is asked again and again
+        clock.seconds += queues._FORGET_SECONDS
+        begin(queue)
+    assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
+
+
+def test_runs_that_find_their_location_away_together_count_once(
+    instance: dg.DagsterInstance, queue: Queue, launched: Launched, clock: Clock
+) -> None:
+    launched.away = ["there"]
+    for _ in range(3):
+        queued(instance)
+    for pause in queues._PAUSES_SECONDS[:2]:
+        begin(queue)
+        _, _, again = queue._away["there"]
+        assert again - clock.seconds == pause
+        clock.seconds = again

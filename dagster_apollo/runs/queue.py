@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Collection, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -54,6 +55,7 @@ class Queue:
         self._dagsters = QueuedRunCoordinatorDaemon(interval_seconds=1)
         self._away: dict[str, tuple[int, float, float]] = {}  # times asked, first asked, asked again from then on
         self._launchers: ThreadPoolExecutor | None = None
+        self._launching: set[Future[None]] = set()
 
     def launch_by(self, launchers: ThreadPoolExecutor) -> None:
         """Launch by these threads from now on: a daemon that submits many runs does not wait for each."""
@@ -62,31 +64,45 @@ class Queue:
     def begin(self, run: dg.DagsterRun, workspace: BaseWorkspaceRequestContext) -> None:
         """Launch a run that was claimed, here or by the threads that there are for it."""
         if self._launchers:
-            self._launchers.submit(self.launch, run, workspace)
+            launching = self._launchers.submit(self.launch, run, workspace)
+            self._launching.add(launching)
+            launching.add_done_callback(self._launching.discard)
         else:
             self.launch(run, workspace)
 
     def claim(self, only: Collection[str] | None = None) -> list[dg.DagsterRun]:
         """Mark those queued runs as begun that may begin now, and return them: they are this process's to launch.
 
+        No more than there are threads to launch them: a run that is marked and waits would be taken for dead.
+
         Args:
             only: these alone, if it is their turn; None: all.
         """
-        claimed = []
-        with self.alone():
-            config = with_capacity(self._instance, self._instance.get_concurrency_config())
-            for chosen in self._dagsters._get_runs_to_dequeue(self._instance, config, None):
-                if only is not None and chosen.run_id not in only:
-                    continue
-                run = self._instance.get_run_by_id(chosen.run_id)
-                if run is None or run.status != dg.DagsterRunStatus.QUEUED:
-                    continue
-                starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, run.job_name)
-                self._instance.report_dagster_event(starting, run_id=run.run_id)
-                begun = self._instance.get_run_by_id(run.run_id)
-                if begun is not None:
-                    claimed.append(begun)
+        claimed: list[dg.DagsterRun] = []
+        try:
+            with self.alone():
+                idle = max(0, _LAUNCHERS - len(self._launching)) if self._launchers else None
+                for run in islice(self._marked(only), idle):
+                    claimed.append(run)
+        except Exception:
+            if not claimed:
+                raise
+            _log.exception("the queue cannot be looked at any further now")
         return claimed
+
+    def _marked(self, only: Collection[str] | None) -> Iterator[dg.DagsterRun]:
+        config = with_capacity(self._instance, self._instance.get_concurrency_config())
+        for chosen in self._dagsters._get_runs_to_dequeue(self._instance, config, None):
+            if only is not None and chosen.run_id not in only:
+                continue
+            run = self._instance.get_run_by_id(chosen.run_id)
+            if run is None or run.status != dg.DagsterRunStatus.QUEUED:
+                continue
+            starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, run.job_name)
+            self._instance.report_dagster_event(starting, run_id=run.run_id)
+            begun = self._instance.get_run_by_id(run.run_id)
+            if begun is not None:
+                yield begun
 
     def alone(self) -> AbstractContextManager[None]:
         """While it lasts nobody claims anything."""
@@ -95,6 +111,9 @@ class Queue:
     def launch(self, run: dg.DagsterRun, workspace: BaseWorkspaceRequestContext) -> None:
         """Launch a run that was claimed; one whose code host is away goes back into the queue."""
         try:
+            now = self._instance.get_run_by_id(run.run_id)
+            if now is None or now.status != dg.DagsterRunStatus.STARTING:
+                return  # cancelled meanwhile
             self._instance.run_launcher.launch_run(LaunchRunContext(run, workspace))
         except CodeHostAwayError as away:
             self._put_back(run, away)
@@ -162,10 +181,10 @@ class QueueDaemon(QueuedRunCoordinatorDaemon):
         if not workspace_process_context.instance.get_run_ids(queued, limit=1):
             yield None
             return
+        workspace = workspace_process_context.create_request_context()
         for run in self._queue.claim():
-            workspace = workspace_process_context.create_request_context()
             self._queue.begin(run, workspace)
-            yield None
+        yield None  # at the daemon's end nothing comes after this
 
 
 def _location(run: dg.DagsterRun) -> str:

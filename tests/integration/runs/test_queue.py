@@ -5,9 +5,12 @@ That webserver and daemon begin each once is `tests/integration/test_queue_race.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -19,8 +22,9 @@ from dagster_apollo.runs.capacity import publish
 from dagster_apollo.runs.coordinator import ImmediateRunCoordinator
 from dagster_apollo.runs.daemon_internals import LaunchRunContext
 from dagster_apollo.runs.launcher import CodeHostAwayError
-from dagster_apollo.runs.queue import Queue
+from dagster_apollo.runs.queue import Queue, QueueDaemon
 from tests.support.dagster_origins import remote_job_origin
+from tests.support.webserver import wait_until
 
 
 @dg.job
@@ -33,12 +37,19 @@ class Launched(list[str]):
 
     Attributes:
         away: these locations.
+        answers: cleared, nothing is launched until it is set.
     """
 
     away: Collection[str] = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+        self.answers.set()
+
     def launch_run(self, context: LaunchRunContext) -> None:
         run = context.dagster_run
+        self.answers.wait(60)
         if run.remote_job_origin and run.remote_job_origin.location_name in self.away:
             raise CodeHostAwayError([Problem("away", "cannot be reached", "It is tried again.")])
         self.append(run.run_id)
@@ -134,3 +145,64 @@ def test_runs_that_find_their_location_away_together_count_once(
         _, _, again = queue._away["there"]
         assert again - clock.seconds == pause
         clock.seconds = again
+
+
+def test_no_more_runs_are_claimed_than_there_are_threads_to_launch_them(
+    instance: dg.DagsterInstance, queue: Queue, launched: Launched
+) -> None:
+    asked = [queued(instance) for _ in range(queues._LAUNCHERS + 2)]
+    launched.answers.clear()
+    with ThreadPoolExecutor(queues._LAUNCHERS) as launchers:
+        queue.launch_by(launchers)
+        assert begin(queue) == asked[: queues._LAUNCHERS]
+        assert begin(queue) == []
+        launched.answers.set()
+        wait_until(lambda: len(launched) == queues._LAUNCHERS, "the first ones are launched", 20)
+        wait_until(lambda: begin(queue) != [], "there is a thread for the others", 20)
+        wait_until(lambda: begin(queue) == [], "all are begun", 20)
+    assert sorted(launched) == sorted(asked)
+
+
+def test_a_daemon_that_ends_launches_all_that_it_claimed(
+    instance: dg.DagsterInstance, queue: Queue, launched: Launched
+) -> None:
+    asked = {queued(instance) for _ in range(3)}
+    context: Any = SimpleNamespace(instance=instance, create_request_context=lambda: None)
+    with QueueDaemon(queue, 1) as ending:
+        iteration = ending.run_iteration(context)
+        next(iteration)
+        iteration.close()
+
+    assert set(launched) == asked
+
+
+def test_what_was_claimed_is_launched_though_the_database_goes_away_over_the_next_one(
+    instance: dg.DagsterInstance, queue: Queue, launched: Launched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = queued(instance), queued(instance)
+    read = instance.get_run_by_id
+
+    def away(run_id: str) -> dg.DagsterRun | None:
+        if run_id == second:
+            raise ConnectionError("the database is away")
+        return read(run_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(instance, "get_run_by_id", away)
+        assert begin(queue) == [first]
+        with pytest.raises(ConnectionError):
+            queue.claim()
+    assert launched == [first]
+    assert begin(queue) == [second]
+
+
+def test_a_run_that_was_cancelled_before_its_turn_to_be_launched_is_not(
+    instance: dg.DagsterInstance, queue: Queue, launched: Launched
+) -> None:
+    queued(instance)
+    [run] = queue.claim()
+    instance.report_run_canceled(run)
+
+    queue.begin(run, None)  # type: ignore[arg-type]
+
+    assert launched == []

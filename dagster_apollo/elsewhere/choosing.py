@@ -40,6 +40,8 @@ STARTING_SECONDS = 120.0
 # A run looks at its status every few seconds, and dbt then cancels its queries.
 GRACE = timedelta(seconds=60)
 _TIDY_SECONDS = 60.0
+# For so long after a run failed it is looked whether it goes on.
+_LOOK_BACK = timedelta(hours=1)
 _log = logging.getLogger("dagster_apollo.runs")
 _PLANS: tuple[ServicePlan, ...] = get_args(ServicePlan)
 
@@ -184,6 +186,8 @@ class ChoosingRunLauncher(RunLauncher, ConfigurableClass):
             _log.info("saw to the end of the canceled run %s", run_id)
         if time.monotonic() >= self._next_tidying:
             self._next_tidying = time.monotonic() + _TIDY_SECONDS
+            for run_id in self.end_failed(GRACE):
+                _log.info("saw to the end of the failed run %s", run_id)
             self.tidy()
 
     def end_canceled(self, grace: timedelta) -> list[str]:
@@ -209,6 +213,34 @@ class ChoosingRunLauncher(RunLauncher, ConfigurableClass):
                         self._instance.report_run_canceled(run, f"The run was canceled: {found.msg}.")
                         done.append(run.run_id)
                 elif _since(record.update_timestamp) > grace:
+                    there.stop(run)
+                    done.append(run.run_id)
+            except Exception as error:
+                _log.warning("run %s cannot be ended in %s now: %s", run.run_id, place, _told(error))
+        return done
+
+    def end_failed(self, grace: timedelta) -> list[str]:
+        """End the runs elsewhere that were given up, as one is that took too long, and go on all the same.
+
+        Args:
+            grace: how long a run has to end by itself.
+
+        Returns:
+            The runs that something was done about.
+        """
+        done = []
+        failed = RunsFilter(
+            statuses=[DagsterRunStatus.FAILURE],
+            tags={PLACE_TAG: list(ELSEWHERE)},
+            updated_after=datetime.now(UTC) - _LOOK_BACK,
+        )
+        for record in self._instance.get_run_records(failed):
+            run, place = record.dagster_run, place_of(record.dagster_run)
+            there = None if place == "host" else self._usable(place)
+            if there is None or _since(record.update_timestamp) <= grace:
+                continue
+            try:
+                if there.health(run).status == WorkerStatus.RUNNING:
                     there.stop(run)
                     done.append(run.run_id)
             except Exception as error:

@@ -221,6 +221,19 @@ def test_a_cancelled_run_is_first_asked_by_its_status_and_then_its_job_is_cancel
     assert launcher.terminate(run.run_id) is False
 
 
+def test_the_job_of_a_run_that_was_given_up_and_goes_on_is_canceled(
+    world: World, render: Deployment, launcher: ChoosingRunLauncher
+) -> None:
+    run = started(world, launcher)
+    render.script.job_outcome = "running"  # it does not end by itself
+    world.instance.report_run_failed(run)
+
+    assert launcher.end_failed(timedelta(minutes=5)) == []
+    assert launcher.end_failed(AT_ONCE) == [run.run_id]
+    assert jobs(render)[0]["status"] == "canceled"
+    assert launcher.end_failed(AT_ONCE) == []
+
+
 def test_who_has_no_key_leaves_the_run_to_the_daemon_and_can_cancel_it_all_the_same(
     world: World, render: Deployment, launcher: ChoosingRunLauncher
 ) -> None:

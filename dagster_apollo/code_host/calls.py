@@ -51,7 +51,7 @@ CALLS: Mapping[str, Call] = {
     "Ping": Call("nobody in this project; a person with Dagster's own client", "front"),
     "Heartbeat": Call("clients of servers that they started themselves", "front"),
     "StreamingPing": Call("nobody in this project", "front", streams=True),
-    "GetServerId": Call("webserver and daemon, when they load a location", "front"),
+    "GetServerId": Call("webserver and daemon, when they load a location and before they launch a run", "front"),
     "ListRepositories": Call("webserver and daemon, at load; a load error is its answer", "snapshot"),
     "GetCurrentImage": Call("webserver and daemon, when they load a location without an image", "snapshot"),
     "ExternalRepository": Call("webserver and daemon, when they load a location", "snapshot"),

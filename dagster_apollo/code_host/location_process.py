@@ -43,11 +43,13 @@ from dagster_apollo.warm.dagster_internals import instance_of, keep_subsets, mak
 from dagster_apollo.warm.dbt_internals import forking_locks
 from dagster_apollo.warm.forking import end_default_database, fork, require_forkable
 from dagster_apollo.warm.run_process import execute
-from dagster_apollo.warm.runs import reap
+from dagster_apollo.warm.runs import ForkedRun
 from dagster_apollo.warm.warming import Warm, warm_up
 
 MODULE = "dagster_apollo.code_host.code_location"
 Loaded = LoadedRepositories | SerializableErrorInfo
+# So often it is looked whether what a run has forked is gone: nobody tells.
+_ENDING_TICK_SECONDS = 0.1
 
 
 def main(line: Line, given: Mapping[str, Any]) -> int:
@@ -108,7 +110,7 @@ class LocationProcess:
         self._line, self._location, self._loaded = line, location, loaded
         self._warm: Warm | None = None
         self._instances: dict[str, DagsterInstance] = {}
-        self._runs: dict[int, str] = {}
+        self._forked: dict[int, ForkedRun | None] = {}
         self._server: Line | None = None
 
     def serve(self) -> None:
@@ -123,7 +125,8 @@ class LocationProcess:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while True:
             listened_to = [self._line, woken, *([self._server] if self._server else [])]
-            readable, _, _ = select.select(listened_to, [], [])
+            is_ending = any(run and run.is_ending for run in self._forked.values())
+            readable, _, _ = select.select(listened_to, [], [], _ENDING_TICK_SECONDS if is_ending else None)
             if woken in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(woken, 4096)
@@ -170,8 +173,7 @@ class LocationProcess:
         except (OSError, ProblemsError) as error:  # its line closes, as if it had ended at once
             say(f"{self._location}: {fields['do']}: {error}")
             return
-        if fields["do"] == "run":
-            self._runs[pid] = fields["run_id"]
+        self._forked[pid] = self._forked_run(pid, str(fields["run_id"])) if fields["do"] == "run" else None
         self._line.send({"is": "forked", "id": fields["id"], "pid": pid})
 
     def _work(self, fields: Mapping[str, Any], descriptors: Sequence[int]) -> Callable[[], int]:
@@ -241,13 +243,17 @@ class LocationProcess:
             self._warm = warm_up(workspace, definition, (MODULE, "location"))
         return self._warm
 
+    def _forked_run(self, pid: int, run_id: str) -> ForkedRun:
+        return ForkedRun(pid, run_id, self._warm_up().workspace.runs_dir)
+
     def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                pid = ended.si_pid
-                run_id = self._runs.pop(pid, None)
-                if run_id and self._warm:
-                    code = reap(self._warm, pid, run_id)  # with its dbt, and what it left
-                else:
-                    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        for pid, run in list(self._forked.items()):
+            code = run.reap() if run else _exit_code(pid)
+            if code is not None:
+                del self._forked[pid]
                 self._line.send({"is": "ended", "pid": pid, "code": code})
+
+
+def _exit_code(pid: int) -> int | None:
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None

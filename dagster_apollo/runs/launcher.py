@@ -40,6 +40,8 @@ _log = logging.getLogger("dagster_apollo.launcher")
 GONE_SECONDS = 12.0
 SILENT_SECONDS = 30.0
 STARTING_SECONDS = 40.0
+# Whether a code host can be reached is known after this, well before a run that waits for it counts as gone.
+_REACHED_SECONDS = 10
 # What a code host says that is told to end: Dagster's own server, and ours.
 _REFUSALS = ("after telling it to shut down", "takes no new run")
 # What is known of a code server's runs is asked anew after this.
@@ -95,7 +97,7 @@ class CodeHostRunLauncher(DefaultRunLauncher):
         name = origin.location_name
         try:
             location = cast("GrpcServerCodeLocation", workspace.get_code_location(name))
-            location.client.ping("")
+            location.client.get_server_id(timeout=_REACHED_SECONDS)
         except AWAY as error:
             raise _away(name, f"cannot be reached ({type(error).__name__})") from error
         try:

@@ -44,7 +44,6 @@ from dagster._core.remote_origin import RemoteJobOrigin
 from dagster._grpc.impl import core_execute_run
 from dagster._grpc.types import ExecuteExternalJobArgs, JobSubsetSnapshotArgs, StartRunResult
 from dagster._serdes import deserialize_value, serialize_value
-from dagster._utils import get_run_crash_explanation
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import capture_interrupts
 from dagster._utils.warnings import disable_dagster_warnings
@@ -59,7 +58,6 @@ __all__ = [
     "capture_interrupts",
     "core_execute_run",
     "deserialize_value",
-    "get_run_crash_explanation",
     "instance_of",
     "job_of",
     "keep_subsets",

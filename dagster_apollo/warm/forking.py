@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dagster_apollo.errors import HostError, Problem
 
-_TASKS, _DESCRIPTORS = Path("/proc/self/task"), Path("/proc/self/fd")
+_PROCESSES, _TASKS, _DESCRIPTORS = Path("/proc"), Path("/proc/self/task"), Path("/proc/self/fd")
 
 
 def require_forkable() -> None:
@@ -91,6 +91,18 @@ def fork(child: Callable[[], int]) -> int:
         with contextlib.suppress(BaseException):
             _end()
         os._exit(code)
+
+
+def others_in_group(leader: int) -> bool:
+    """Whether processes other than its leader live in a process group; no, where the system does not tell."""
+    for entry in _PROCESSES.iterdir() if _PROCESSES.is_dir() else ():
+        if entry.name.isdecimal() and int(entry.name) != leader:
+            with contextlib.suppress(OSError):  # it is gone
+                # proc(5): the program's name, which may hold anything, ends with the last bracket.
+                state, _, group = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
+                if int(group) == leader and state not in "ZX":
+                    return True
+    return False
 
 
 def _begin() -> None:

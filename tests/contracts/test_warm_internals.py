@@ -50,7 +50,6 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "core_execute_run": ("recon_job", "dagster_run", "instance", "inject_env_vars"),
     "deserialize_value": ("val", "as_type"),
     "disable_dagster_warnings": (),
-    "get_run_crash_explanation": ("prefix", "exit_code"),
     "serializable_error_info_from_exc_info": ("exc_info",),
     "serialize_value": ("val",),
 }

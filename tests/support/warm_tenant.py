@@ -94,7 +94,9 @@ class WarmTenant:
 def _serve() -> None:
     from dagster_apollo.code_host import code_location
     from dagster_apollo.warm.dbt_internals import forking_locks
-    from dagster_apollo.warm.runs import fork_run, reap, record_crash
+    from dagster_apollo.warm.forking import fork
+    from dagster_apollo.warm.run_process import execute
+    from dagster_apollo.warm.runs import ForkedRun
     from dagster_apollo.warm.warming import warm_up
 
     asked, told = sys.stdin, os.fdopen(os.dup(1), "w", buffering=1)
@@ -104,8 +106,7 @@ def _serve() -> None:
         loaded = code_location.load(environ).get_repository_def()
     workspace = open_workspace(environ, Places.find(environ, repository_root()), environ["APOLLO_TENANT"])
     warm = warm_up(workspace, loaded, ("dagster_apollo.code_host.code_location", "location"))
-    pids: dict[str, int] = {}
-    arguments: dict[str, str] = {}
+    runs: dict[str, ForkedRun] = {}
 
     def tell(**content: Any) -> None:
         told.write(json.dumps(content) + "\n")
@@ -114,25 +115,28 @@ def _serve() -> None:
     for line in asked:
         wanted = json.loads(line)
         if "fork" in wanted:
+            run_id, arguments = wanted["run_id"], wanted["fork"]
             said_from, said_to = os.pipe()
 
-            def say(answer: str, said_to: int = said_to) -> None:
-                os.write(said_to, f"{answer}\n".encode())
-                os.close(said_to)
+            def child(said_from: int = said_from, said_to: int = said_to, arguments: str = arguments) -> int:
+                os.close(said_from)
 
-            pid = fork_run(warm, wanted["fork"], say, in_child=lambda said_from=said_from: os.close(said_from))  # type: ignore[misc]
+                def say(answer: str) -> None:
+                    os.write(said_to, f"{answer}\n".encode())
+                    os.close(said_to)
+
+                return execute(warm, arguments, say)
+
+            runs[run_id] = ForkedRun(fork(child), run_id, warm.workspace.runs_dir)
             os.close(said_to)
             with os.fdopen(said_from) as said:
                 # A line: its end would be the run's, since what the run forks holds it too.
-                tell(pid=pid, said=json.loads(said.readline()))
-            pids[wanted["run_id"]], arguments[wanted["run_id"]] = pid, wanted["fork"]
+                tell(pid=runs[run_id].pid, said=json.loads(said.readline()))
         elif "reap" in wanted:
-            pid, deadline = pids.pop(wanted["reap"]), time.monotonic() + _SECONDS
-            while (code := reap(warm, pid, wanted["reap"])) is None:
+            run, deadline = runs.pop(wanted["reap"]), time.monotonic() + _SECONDS
+            while (code := run.reap()) is None:
                 assert time.monotonic() < deadline, "the run does not end"
                 time.sleep(0.01)
-            if code:
-                os.waitpid(record_crash(warm, arguments[wanted["reap"]], code), 0)
             tell(code=code)
         else:
             here = psutil.Process()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from dagster_apollo.dbt.workspace import repository_root
+from dagster_apollo.warm.forking import others_in_group
+from tests.support.webserver import wait_until
 
 _FORKING = """\
 import atexit, os, signal, sys, tempfile, threading, time
@@ -130,3 +134,14 @@ def test_work_that_fails_is_told_and_the_rest_is_done() -> None:
 
     assert "ZeroDivisionError" in said
     assert said.startswith("[None, 1.0, 0.5]\n")
+
+
+def test_who_else_lives_in_a_group_is_known_also_when_its_leader_has_ended() -> None:
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 60 & echo $!"], stdout=subprocess.PIPE, process_group=0) as leader:
+        assert leader.stdout
+        other = int(leader.stdout.readline())
+        os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+
+        assert others_in_group(leader.pid)
+        os.kill(other, signal.SIGKILL)
+        wait_until(lambda: not others_in_group(leader.pid), "the other one is gone")

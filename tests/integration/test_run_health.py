@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -18,6 +20,7 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._grpc.__generated__ import dagster_api_pb2 as api
 from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiServicer, add_DagsterApiServicer_to_server
+from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import serialize_value
 
@@ -159,3 +162,24 @@ def test_a_run_whose_code_host_was_away_has_all_its_time_when_it_is_launched_aga
 
     assert launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
     wait_until(lambda: launcher.check_run_worker_health(run).status == WorkerStatus.NOT_FOUND, "it is given up", 20)
+
+
+@pytest.mark.timeout(50)  # below the minute that Dagster's client waits by itself
+def test_a_code_host_that_takes_a_connection_and_says_nothing_is_away(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    monkeypatch.setattr(launching, "_REACHED_SECONDS", 1)
+    run = instance.create_run_for_job(
+        nothing, status=dg.DagsterRunStatus.STARTING, remote_job_origin=remote_job_origin("there", "nothing")
+    )
+    launcher = launching.CodeHostRunLauncher()
+    launcher.register_instance(instance)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        location = SimpleNamespace(client=DagsterGrpcClient(host="127.0.0.1", port=silent.getsockname()[1]))
+        workspace: Any = SimpleNamespace(get_code_location=lambda _: location)
+        with pytest.raises(launching.CodeHostAwayError, match="there: cannot be reached"):
+            launcher.launch_run(LaunchRunContext(run, workspace))

@@ -124,10 +124,12 @@ def test_every_run_is_brought_to_its_end(
             order = order or chance.sample(KINDS, len(KINDS))
             what, number = order.pop(), chance.choice(SIGNALS)
             go_on(chains, chance.uniform(*PAUSE_SECONDS))
-            process = None if what in platform.services else victim(platform, chains, what)
-            runs = {each.tenant.name: each.last_run for each in chains}
-            at = time.monotonic() - began
-            told = platform.kill(process, number) if process else platform.services[what](number)
+            told = None
+            while told is None:
+                process = None if what in platform.services else victim(platform, chains, what)
+                runs = {each.tenant.name: each.last_run for each in chains}
+                at = time.monotonic() - began
+                told = platform.kill(process, number) if process else platform.services[what](number)
             kills.append(Kill(at, what, number, told, {name: run_id for name, run_id in runs.items() if run_id}))
         go_on(chains, END_SECONDS, begin=False)
         runs_of_all = patiently(roles.webserver.runs)

@@ -59,9 +59,12 @@ class Platform:
             return None
         return self.chance.choice(sorted(found, key=lambda process: process.pid)) if found else None
 
-    def kill(self, process: psutil.Process, number: signal.Signals) -> str:
-        """Signal a process of the code host's; what it is called."""
-        name = process.name()
+    def kill(self, process: psutil.Process, number: signal.Signals) -> str | None:
+        """Signal a process of the code host's; what it is called. None: it has ended by itself."""
+        try:
+            name = process.name()
+        except psutil.NoSuchProcess:
+            return None
         self.roles.root.run("kill", f"-{int(number)}", str(process.pid))
         return name
 

@@ -75,19 +75,17 @@ def serve(asked: socket.socket, be_dbt: Callable[[Request, int], int], *, keeps_
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     running: dict[int, socket.socket] = {}
-    silent: set[int] = set()  # those whose run is gone, or says no more
     targets: set[str] = set()
     while True:
-        heard = [talk for pid, talk in running.items() if pid not in silent]
+        heard = [talk for talk in running.values() if talk.fileno() >= 0]
         readable, _, _ = select.select([asked, woken, *heard], [], [])
         if woken in readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 4096)
         for pid, talk in running.items():
-            if talk in readable and not _signal(pid, talk):
-                silent.add(pid)
+            if talk in readable:
+                _signal(pid, talk)
         _reap(running)
-        silent &= running.keys()
         if asked in readable:
             _, descriptors, _, _ = socket.recv_fds(asked, 1, 2, _CLOSE_ON_EXEC)
             if len(descriptors) < 2:
@@ -154,14 +152,15 @@ def _received(talk: socket.socket, length: int) -> bytes:
     return bytes(content)
 
 
-def _signal(pid: int, talk: socket.socket) -> bool:
-    """Pass on what the run says; whether it says anything."""
+def _signal(pid: int, talk: socket.socket) -> None:
+    """Pass on what the run says; of one that says no more the line is closed."""
     told = b""
     with contextlib.suppress(OSError):
         told = talk.recv(1)
     if told:
         os.kill(pid, signal.SIGINT if told == INTERRUPT else signal.SIGKILL)  # not reaped yet: it is still ours
-    return bool(told)
+    else:
+        talk.close()
 
 
 def _reap(running: dict[int, socket.socket]) -> None:

@@ -17,9 +17,11 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from dagster_apollo.errors import HostError, Problem
 
-_PROCESSES, _TASKS, _DESCRIPTORS = Path("/proc"), Path("/proc/self/task"), Path("/proc/self/fd")
+_TASKS, _DESCRIPTORS = Path("/proc/self/task"), Path("/proc/self/fd")
 
 
 def require_forkable() -> None:
@@ -94,14 +96,12 @@ def fork(child: Callable[[], int]) -> int:
 
 
 def others_in_group(leader: int) -> bool:
-    """Whether processes other than its leader live in a process group; no, where the system does not tell."""
-    for entry in _PROCESSES.iterdir() if _PROCESSES.is_dir() else ():
-        if entry.name.isdecimal() and int(entry.name) != leader:
-            with contextlib.suppress(OSError):  # it is gone
-                # proc(5): the program's name, which may hold anything, ends with the last bracket.
-                state, _, group = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
-                if int(group) == leader and state not in "ZX":
-                    return True
+    """Whether processes other than its leader live in a process group."""
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):  # it is gone
+            is_other = pid != leader and os.getpgid(pid) == leader
+            if is_other and psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return True
     return False
 
 

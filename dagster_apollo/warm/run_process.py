@@ -71,7 +71,7 @@ def _forks(warm: Warm) -> ForkedDbts | None:
 
 def _execute(warm: Warm, execute_run_args: str, say: Callable[[str], None], recording: Recording) -> int:
     try:
-        origin, instance, run = recorded_run(warm, execute_run_args)
+        origin, instance, run = _recorded_run(warm, execute_run_args)
         job = job_of(warm.repository, origin.job_name)
     except Exception:
         error = serializable_error_info_from_exc_info(sys.exc_info())
@@ -90,7 +90,7 @@ def _execute(warm: Warm, execute_run_args: str, say: Callable[[str], None], reco
     return 0
 
 
-def recorded_run(warm: Warm, execute_run_args: str) -> tuple[RemoteJobOrigin, dg.DagsterInstance, dg.DagsterRun]:
+def _recorded_run(warm: Warm, execute_run_args: str) -> tuple[RemoteJobOrigin, dg.DagsterInstance, dg.DagsterRun]:
     """What is to be run, where that is recorded, and the record.
 
     Raises:
